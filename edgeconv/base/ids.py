@@ -1,0 +1,37 @@
+"""Identifiers and resource names."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
+
+
+def new_id() -> str:
+    """A fresh identifier: 16 characters of Crockford base 32, 80 random bits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(16))
+
+
+def parse_name(name: str, pattern: str, *, field: str = "name") -> tuple[str, ...]:
+    """The variable segments of a resource name.
+
+    `parse_name("models/a/versions/3", "models/*/versions/*")` is `("a", "3")`.
+
+    Raises:
+        EdgeconvError: FIELD_INVALID when the name does not have that form.
+    """
+    wanted, given = pattern.split("/"), name.split("/")
+    fits = len(wanted) == len(given) and all(
+        _SEGMENT.match(have) if want == "*" else want == have
+        for want, have in zip(wanted, given, strict=True)
+    )
+    if not fits:
+        message = f"{name!r} does not have the form {pattern!r}."
+        raise EdgeconvError(
+            Reason.FIELD_INVALID, message, violations=[FieldViolation(field, message)], name=name
+        )
+    return tuple(have for want, have in zip(wanted, given, strict=True) if want == "*")

@@ -1,0 +1,187 @@
+"""Samples: an array per input, samples along an extra first axis, and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.recipe.inspection import DatasetInspection
+from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec
+
+LABEL = "label"
+_SPLIT_EVERY = 4
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs for a model.
+
+    Attributes:
+        inputs: Input name → array of shape [samples, *input shape] in the input's dtype.
+        labels: Integers of shape [samples, …], or None.
+        origin: "dataset" or "synthetic".
+    """
+
+    inputs: dict[str, NDArray[Any]]
+    labels: NDArray[Any] | None
+    origin: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values()))) if self.inputs else 0
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
+        for index in range(len(self)):
+            yield {name: array[index] for name, array in self.inputs.items()}
+
+    def take(self, indices: Sequence[int]) -> Samples:
+        """The samples at those places."""
+        where = np.asarray(indices, dtype=np.int64)
+        labels = None if self.labels is None else self.labels[where]
+        inputs = {name: array[where] for name, array in self.inputs.items()}
+        return Samples(inputs, labels, self.origin)
+
+    def split(self, part: str) -> Samples:
+        """ "calibration" is every fourth sample, "held-out" the others, "all" all."""
+        if part == "all" or len(self) < 2:
+            return self
+        places = range(len(self))
+        if part == "calibration":
+            return self.take([i for i in places if i % _SPLIT_EVERY == 0])
+        return self.take([i for i in places if i % _SPLIT_EVERY])
+
+
+def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of the one npz file in a folder; never unpickles.
+
+    Raises:
+        EdgeconvError: DATASET_INVALID with the array that can't be read.
+    """
+    files = sorted(folder.glob("*.npz"))
+    if len(files) != 1:
+        raise EdgeconvError(
+            Reason.DATASET_INVALID, f"A dataset is one .npz file, not {len(files)}."
+        )
+    arrays = {}
+    name = files[0].name
+    try:
+        with np.load(files[0], allow_pickle=False) as archive:
+            for name in archive.files:
+                arrays[name] = archive[name]
+    except (ValueError, OSError, KeyError, EOFError, SyntaxError) as error:
+        raise _invalid(name, f"it can't be read: {error}") from error
+    except Exception as error:
+        # zipfile and zlib raise types of their own for damaged members.
+        raise _invalid(name, f"it is damaged: {error}") from error
+    if not arrays:
+        raise EdgeconvError(Reason.DATASET_INVALID, f"{files[0].name!r} holds no arrays.")
+    return arrays
+
+
+def inspect_arrays(arrays: Mapping[str, NDArray[Any]]) -> DatasetInspection:
+    """What a dataset holds.
+
+    Raises:
+        EdgeconvError: DATASET_INVALID for a dtype that no model takes, NaN or infinity,
+            or arrays of different lengths.
+    """
+    known = {dtype.value for dtype in DType}
+    described = []
+    for name, array in arrays.items():
+        if array.ndim < 1:
+            raise _invalid(name, "it has no sample axis")
+        if array.dtype.name not in known:
+            raise _invalid(name, f"its dtype {array.dtype} is none that a model takes")
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            where = np.argwhere(~np.isfinite(array))[0].tolist()
+            raise _invalid(name, f"it holds NaN or infinity, first at {where}")
+        dtype = DType(array.dtype.name)
+        described.append(DeclaredTensor(name=name, dtype=dtype, shape=array.shape))
+    lengths = {name: array.shape[0] for name, array in arrays.items()}
+    if LABEL in lengths and len(lengths) == 1:
+        raise _invalid(LABEL, "there are labels but no inputs")
+    return DatasetInspection(arrays=tuple(described), samples=min(lengths.values()))
+
+
+def fit_samples(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[TensorSpec]) -> Samples:
+    """The arrays as samples of a model.
+
+    An array has shape [samples, *input shape]; where the input's first axis has size 1
+    it may stand for the sample axis itself.
+
+    Raises:
+        EdgeconvError: DATASET_MISMATCH naming the array that is missing or does not fit.
+    """
+    fitted: dict[str, NDArray[Any]] = {}
+    for spec in inputs:
+        if spec.name not in arrays:
+            have = ", ".join(sorted(set(arrays) - {LABEL}))
+            raise _mismatch(spec.name, f"the dataset has no array for it; it has {have}")
+        fitted[spec.name] = _fit(spec, arrays[spec.name])
+    counts = {name: len(array) for name, array in fitted.items()}
+    if len(set(counts.values())) != 1:
+        raise _mismatch(min(counts, key=lambda n: counts[n]), f"sample counts differ: {counts}")
+    count = next(iter(counts.values()))
+    if not count:
+        raise _mismatch(next(iter(counts)), "there are no samples")
+    labels = arrays.get(LABEL)
+    if labels is not None and len(labels) != count:
+        raise _mismatch(LABEL, f"there are {len(labels)} labels for {count} samples")
+    return Samples(fitted, labels, "dataset")
+
+
+def synthesize(inputs: Sequence[TensorSpec], *, count: int, seed: int) -> Samples:
+    """Seeded samples that respect dtypes: normal floats, small token ids, random bools.
+
+    Integers lie in 0…99, a range that embedding tables of trained models have; a
+    smaller table shows as an error of the source itself.
+    """
+    rng = np.random.default_rng(seed)
+    made: dict[str, NDArray[Any]] = {}
+    for spec in inputs:
+        shape = (count, *spec.shape)
+        if spec.dtype is DType.BOOL:
+            made[spec.name] = rng.integers(0, 2, shape).astype(np.bool_)
+        elif spec.dtype.is_floating:
+            made[spec.name] = rng.standard_normal(shape).astype(_numpy_dtype(spec.dtype))
+        else:
+            made[spec.name] = rng.integers(0, 100, shape).astype(spec.dtype.value)
+    return Samples(made, None, "synthetic")
+
+
+def _numpy_dtype(dtype: DType) -> str:
+    return "float32" if dtype is DType.BFLOAT16 else dtype.value
+
+
+def _fit(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.name != spec.dtype.value:
+        raise _mismatch(spec.name, f"the array is {array.dtype.name}, not {spec.dtype}")
+    if array.shape[1:] == spec.shape:
+        return array
+    if spec.shape[:1] == (1,) and array.shape[1:] == spec.shape[1:]:
+        return array[:, np.newaxis]
+    want = ", ".join(["samples", *map(str, spec.shape)])
+    raise _mismatch(spec.name, f"the array has shape {list(array.shape)}, not [{want}]")
+
+
+def _invalid(name: str, message: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.DATASET_INVALID,
+        f"Array {name!r} can't be used: {message}.",
+        violations=[FieldViolation(name, message)],
+        array=name,
+    )
+
+
+def _mismatch(name: str, message: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.DATASET_MISMATCH,
+        f"The dataset does not fit input {name!r}: {message}.",
+        violations=[FieldViolation(name, message)],
+        input=name,
+    )

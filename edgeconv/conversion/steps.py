@@ -1,0 +1,221 @@
+"""Runs one step of a plan: folders and facts in, a folder and facts out.
+
+The one place where a planned step meets its implementation; a job child and a plain
+script run the same function. What a pass or finish declares is checked after each run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.program import Artifact, Context, Program
+from edgeconv.conversion.registry import implementation
+from edgeconv.conversion.samples import (
+    Samples,
+    fit_samples,
+    inspect_arrays,
+    read_arrays,
+)
+from edgeconv.recipe.signature import Signature
+from edgeconv.recipe.specs import (
+    Options,
+    ReferenceOptions,
+    ShapeOptions,
+    StepKind,
+    VerifyOptions,
+    spec_of,
+)
+from edgeconv.results.agreement import Agreement
+from edgeconv.results.effect import Effect
+
+Report = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """A bundle that a step reads: its files and what its maker said of it.
+
+    `digest` is the bundle's digest; lineages begin with the source's.
+    """
+
+    folder: Path
+    digest: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepCall:
+    """One step to run.
+
+    Attributes:
+        folder: Where its files go; exists and is empty.
+        scratch: For anything else; exists.
+    """
+
+    kind: StepKind
+    name: str
+    options: Mapping[str, Any]
+    inputs: Mapping[str, StepInput]
+    folder: Path
+    scratch: Path
+    seed: int
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a step says of the files it wrote; all of it plain JSON data in `to_json`."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    effect: Effect | None = None
+    agreement: Agreement | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For pipes and tables: keys facts, effect, agreement."""
+        return {
+            "facts": self.facts,
+            "effect": self.effect and self.effect.model_dump(mode="json"),
+            "agreement": self.agreement and self.agreement.model_dump(mode="json"),
+        }
+
+
+class StepRunner:
+    """Runs steps one after another; keeps the last Program so that it is not read again."""
+
+    def __init__(self) -> None:
+        self._programs: dict[Path, Program] = {}
+
+    def run(self, call: StepCall, report: Report) -> StepOutcome:
+        """Runs a step.
+
+        Raises:
+            EdgeconvError: with the reason of the step; anything else is a fault.
+        """
+        options = spec_of(call.kind, call.name).options.model_validate(dict(call.options))
+        return _RUN[call.kind](self, call, options, report)
+
+    def _inspect(self, call: StepCall, options: Options, report: Report) -> StepOutcome:
+        from edgeconv.conversion.intake import inspect_source
+
+        report(-1.0, "reading the model")
+        inspection = inspect_source(call.inputs["source"].folder)
+        return StepOutcome({"inspection": inspection.model_dump(mode="json")})
+
+    def _inspect_dataset(self, call: StepCall, options: Options, report: Report) -> StepOutcome:
+        arrays = read_arrays(call.inputs["source"].folder)
+        inspection = inspect_arrays(arrays)
+        return StepOutcome({"inspection": inspection.model_dump(mode="json")})
+
+    def _intake(self, call: StepCall, options: ShapeOptions, report: Report) -> StepOutcome:
+        from edgeconv.conversion.intake import take_in
+
+        source = call.inputs["source"]
+        program, effect = take_in(source.folder, source.digest, options.shapes, report)
+        self._keep(call.folder, program)
+        return StepOutcome({"signature": program.signature.model_dump(mode="json")}, effect)
+
+    def _reference(self, call: StepCall, options: ReferenceOptions, report: Report) -> StepOutcome:
+        from edgeconv.conversion.reference import make_reference
+
+        facts = make_reference(call, options, report)
+        return StepOutcome(facts)
+
+    def _direct(self, call: StepCall, options: ShapeOptions, report: Report) -> StepOutcome:
+        from edgeconv.conversion.direct import take_directly
+
+        source = call.inputs["source"]
+        artifact, effect = take_directly(source.folder, source.digest, options.shapes, call.folder)
+        return StepOutcome(artifact.facts(), effect)
+
+    def _pass(self, call: StepCall, options: Options, report: Report) -> StepOutcome:
+        before = self._program(call.inputs["program"].folder)
+        context = self._context(call, options, before.signature, report)
+        program, effect = implementation(call.kind, call.name).apply(before, options, context)
+        _check_signature(call.name, before.signature, program.signature)
+        _check_contiguous(call.name, program)
+        self._keep(call.folder, program)
+        return StepOutcome({"signature": program.signature.model_dump(mode="json")}, effect)
+
+    def _lowering(self, call: StepCall, options: Options, report: Report) -> StepOutcome:
+        program = self._program(call.inputs["program"].folder)
+        context = self._context(call, options, program.signature, report)
+        artifact, effect = implementation(call.kind, call.name).apply(program, options, context)
+        _check_signature(call.name, program.signature, artifact.signature)
+        return StepOutcome(artifact.facts(), effect)
+
+    def _finish(self, call: StepCall, options: Options, report: Report) -> StepOutcome:
+        given = call.inputs["artifact"]
+        before = Artifact.from_facts(given.folder, dict(given.facts))
+        context = self._context(call, options, before.signature, report)
+        artifact, effect = implementation(call.kind, call.name).apply(before, options, context)
+        _check_signature(call.name, before.signature, artifact.signature)
+        return StepOutcome(artifact.facts(), effect)
+
+    def _verify(self, call: StepCall, options: VerifyOptions, report: Report) -> StepOutcome:
+        from edgeconv.conversion.verify import verify
+
+        given = call.inputs["artifact"]
+        artifact = Artifact.from_facts(given.folder, dict(given.facts))
+        reference = call.inputs["reference"]
+        agreement = verify(artifact, reference.folder, reference.facts, options, report)
+        return StepOutcome({}, None, agreement)
+
+    def _program(self, folder: Path) -> Program:
+        if folder not in self._programs:
+            self._programs = {folder: Program.load(folder)}
+        return self._programs[folder]
+
+    def _keep(self, folder: Path, program: Program) -> None:
+        program.save(folder)
+        # Read back on use: what later steps see is what was stored.
+        self._programs.pop(folder, None)
+
+    @staticmethod
+    def _context(call: StepCall, options: Options, signature: Signature, report: Report) -> Context:
+        calibration: Samples | None = None
+        if "calibration" in call.inputs:
+            arrays = read_arrays(call.inputs["calibration"].folder)
+            samples = fit_samples(arrays, signature.inputs)
+            calibration = samples.split(getattr(options, "split", "all"))
+        return Context(
+            folder=call.folder,
+            scratch=call.scratch,
+            seed=call.seed,
+            calibration=calibration,
+            report=report,
+        )
+
+
+def _check_signature(name: str, before: Signature, after: Signature) -> None:
+    changed = before.differences(after)
+    if changed:
+        raise EdgeconvError(
+            Reason.SIGNATURE_CHANGED,
+            f"{name} changed the signature: {'; '.join(changed)}.",
+            step=name,
+        )
+
+
+def _check_contiguous(name: str, program: Program) -> None:
+    exported = program.exported
+    for key, tensor in {**exported.state_dict, **exported.constants}.items():
+        if hasattr(tensor, "is_contiguous") and not tensor.is_contiguous():
+            raise EdgeconvError(
+                Reason.INTERNAL, f"{name} left tensor {key!r} not contiguous.", tensor=key
+            )
+
+
+_RUN: dict[StepKind, Callable[[StepRunner, StepCall, Any, Report], StepOutcome]] = {
+    StepKind.INSPECT: StepRunner._inspect,
+    StepKind.INSPECT_DATASET: StepRunner._inspect_dataset,
+    StepKind.INTAKE: StepRunner._intake,
+    StepKind.REFERENCE: StepRunner._reference,
+    StepKind.DIRECT: StepRunner._direct,
+    StepKind.PASS: StepRunner._pass,
+    StepKind.LOWERING: StepRunner._lowering,
+    StepKind.FINISH: StepRunner._finish,
+    StepKind.VERIFY: StepRunner._verify,
+}

@@ -1,0 +1,45 @@
+"""What reading a model's files or a dataset tells, as data."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from edgeconv.recipe.signature import DeclaredTensor
+
+
+class Inspection(BaseModel):
+    """A model as its files declare it. The fields are those of the wire's message.
+
+    Attributes:
+        format: "onnx" or "pt2".
+        parameters: Elements of all weights.
+        weights_bytes: Bytes of all weights.
+        operators: Operator → count.
+        opset: ONNX operator set of the default domain; 0 for other formats.
+        notes: What a user should know before converting, sentences.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    inputs: tuple[DeclaredTensor, ...]
+    outputs: tuple[DeclaredTensor, ...]
+    parameters: int
+    weights_bytes: int
+    operators: dict[str, int]
+    opset: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class DatasetInspection(BaseModel):
+    """The arrays of a dataset; the first axis of every one is samples.
+
+    Attributes:
+        arrays: "label" among them when there are labels.
+        samples: Number of samples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arrays: tuple[DeclaredTensor, ...]
+    samples: int

@@ -1,0 +1,172 @@
+"""The recipe: what variants to make, as a user writes it in YAML."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.recipe.specs import Options, StepKind, specs_of
+
+Target = Literal["onnx", "tflite"]
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-weights"]
+
+MAX_RECIPE_BYTES = 64 * 1024
+_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,39}$"
+
+
+def _share(value: object) -> object:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip()[:-1]) / 100
+    return value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+"""A share as 0.01 or "1%"."""
+
+
+class CalibrationOptions(Options):
+    """How ranges are taken from calibration data."""
+
+    method: Literal["minmax", "percentile"] = "minmax"
+    percentile: float = Field(default=99.99, gt=50, le=100)
+
+
+class DataSpec(Options):
+    """Names of datasets, or files beside the recipe."""
+
+    calibration: str | None = None
+    evaluation: str | None = None
+
+
+class PassUse(Options):
+    """A pass with its options, written as `{name: {option: value}}`."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfold(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+            [(name, options)] = value.items()
+            return {"name": name, "options": options or {}}
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> PassUse:
+        self.parsed()
+        return self
+
+    def parsed(self) -> Options:
+        """The options, checked, with defaults filled in."""
+        specs = {spec.name: spec for spec in specs_of(StepKind.PASS)}
+        if self.name not in specs:
+            raise ValueError(f"there is no pass {self.name!r}{_suggest(self.name, specs)}")
+        return specs[self.name].options.model_validate(self.options)
+
+
+class VariantSpec(Options):
+    """One variant; made for every target of the recipe unless it names its own."""
+
+    passes: tuple[PassUse, ...] = ()
+    precision: Precision = "fp32"
+    calibration: CalibrationOptions = CalibrationOptions()
+    targets: tuple[Target, ...] | None = None
+    min_snr_db: float | None = Field(
+        default=None, description="Least signal-to-noise ratio against the source, in dB."
+    )
+    max_drop: Share | None = Field(
+        default=None, description="Largest loss of the task metric, as a share."
+    )
+
+
+class Recipe(BaseModel):
+    """What to make of a model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    targets: tuple[Target, ...] = Field(default=("onnx", "tflite"), min_length=1)
+    data: DataSpec = DataSpec()
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    variants: dict[Annotated[str, Field(pattern=_NAME_PATTERN)], VariantSpec] = Field(
+        min_length=1, max_length=64
+    )
+
+
+def parse_recipe(text: str) -> Recipe:
+    """The recipe of a YAML text.
+
+    Raises:
+        EdgeconvError: RECIPE_INVALID with a violation per field; an unknown key comes
+            with the nearest known one.
+    """
+    if len(text.encode()) > MAX_RECIPE_BYTES:
+        _refuse("recipe", f"the recipe is larger than {MAX_RECIPE_BYTES} bytes")
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken):
+                _refuse("recipe", "aliases (*name) are not allowed")
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        _refuse("recipe", f"not valid YAML: {' '.join(str(error).split())}")
+    if not isinstance(data, dict):
+        _refuse("recipe", "a recipe is a mapping with `variants`")
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        violations = list(_violations(error, data))
+    raise EdgeconvError(
+        Reason.RECIPE_INVALID,
+        "The recipe is not valid: "
+        + "; ".join(f"{v.field}: {v.message}" for v in violations)
+        + ".",
+        fix="`edgeconv recipes schema` prints what is allowed.",
+        violations=violations,
+    )
+
+
+def _refuse(field: str, message: str) -> None:
+    raise EdgeconvError(
+        Reason.RECIPE_INVALID,
+        f"The recipe is not valid: {message}.",
+        violations=[FieldViolation(field, message)],
+    )
+
+
+def _violations(error: ValidationError, data: object) -> Iterator[FieldViolation]:
+    for problem in error.errors(include_url=False):
+        path = [str(part) for part in problem["loc"] if part != "__root__"]
+        field = ".".join(path) or "recipe"
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(path[:-1])
+            yield FieldViolation(field, f"unknown key {path[-1]!r}{_suggest(path[-1], known)}")
+        else:
+            yield FieldViolation(field, problem["msg"].removeprefix("Value error, "))
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    if not path:
+        return list(Recipe.model_fields)
+    if path[0] == "data":
+        return list(DataSpec.model_fields)
+    if path[0] == "variants" and path[-1] == "calibration":
+        return list(CalibrationOptions.model_fields)
+    if path[0] == "variants":
+        return list(VariantSpec.model_fields)
+    return []
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known are {', '.join(known)}" if known else ""

@@ -1,0 +1,1 @@
+"""Walls and limits: starts single-use children; knows nothing of models."""

@@ -1,0 +1,196 @@
+"""The parent's side of a child process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.sandbox.channel import MAX_LINE_BYTES
+from edgeconv.sandbox.limits import Limits
+
+_STDERR_TAIL_BYTES = 8192
+
+
+class Child:
+    """A single-use process with a private HOME and TMPDIR, limits, and a JSON channel.
+
+    It is exec'd (nothing of the parent's memory is in it), leads a process group of its
+    own, and dies with its parent. Use `start`, then `send` and `receive`, then `kill`.
+    """
+
+    def __init__(
+        self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._stderr = b""
+        self._drain = asyncio.create_task(self._drain_stderr())
+
+    @classmethod
+    async def start(
+        cls,
+        entry: str,
+        *,
+        folder: Path,
+        limits: Limits | None = None,
+        environment: Mapping[str, str] | None = None,
+        python: Sequence[str] = (sys.executable,),
+    ) -> Self:
+        """Starts a child.
+
+        Args:
+            entry: "module:function"; the function takes a `Channel`.
+            folder: Exists; becomes the working directory, with HOME and TMPDIR below it.
+            environment: Added to the few variables a child gets.
+            python: Interpreter and anything that must stand before it.
+        """
+        (folder / "home").mkdir(exist_ok=True)
+        (folder / "tmp").mkdir(exist_ok=True)
+        child_read, parent_write = os.pipe()
+        parent_read, child_write = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *python, "-P", "-m", "edgeconv.sandbox.entry",
+                str(child_read), str(child_write), str(os.getpid()),
+                cwd=folder,
+                env=_environment(folder, environment or {}),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=(child_read, child_write),
+                start_new_session=True,
+            )  # fmt: skip
+        except BaseException:
+            os.close(parent_read)
+            os.close(parent_write)
+            raise
+        finally:
+            os.close(child_read)
+            os.close(child_write)
+        child = cls(process, await _open_reader(parent_read), await _open_writer(parent_write))
+        await child.send({"entry": entry, "limits": (limits or Limits()).to_json()})
+        return child
+
+    @property
+    def pid(self) -> int:
+        """Process id; also the id of its group."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.returncode is None
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last 8 KiB that it wrote to its standard error; for logs."""
+        return self._stderr.decode(errors="replace")
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Sends a message.
+
+        Raises:
+            EdgeconvError: CHILD_DIED.
+        """
+        try:
+            self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            await self._writer.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise await self._death() from None
+
+    async def receive(self) -> dict[str, Any]:
+        """The child's next message.
+
+        Raises:
+            EdgeconvError: CHILD_DIED with the signal or status, LIMIT_EXCEEDED when the
+                kernel ended it for a limit.
+        """
+        line = await self._reader.readline()
+        if not line.endswith(b"\n"):
+            raise await self._death()
+        message = json.loads(line)
+        if not isinstance(message, dict):
+            raise await self._death()
+        return message
+
+    async def kill(self) -> None:
+        """Ends the child and all its descendants, and waits until it is gone."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        self._writer.close()
+        self._drain.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._drain
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kill()
+
+    async def _drain_stderr(self) -> None:
+        stream = self._process.stderr
+        assert stream is not None
+        while chunk := await stream.read(4096):
+            self._stderr = (self._stderr + chunk)[-_STDERR_TAIL_BYTES:]
+
+    async def _death(self) -> EdgeconvError:
+        status = await self._process.wait()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._drain), 1)
+        if status == -signal.SIGXCPU:
+            return EdgeconvError(
+                Reason.LIMIT_EXCEEDED, "The process needed more processor time than allowed."
+            )
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        return EdgeconvError(
+            Reason.CHILD_DIED, f"The process ended with {how} before it answered.", ended_by=how
+        )
+
+
+def _environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    home, tmp = str(folder / "home"), str(folder / "tmp")
+    kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "TZ") if key in os.environ}
+    return {
+        **kept,
+        "HOME": home,
+        "XDG_CACHE_HOME": f"{home}/.cache",
+        "TMPDIR": tmp,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": _package_root(),
+        "ORT_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        **extra,
+    }
+
+
+def _package_root() -> str:
+    return str(Path(__file__).resolve().parent.parent.parent)
+
+
+async def _open_reader(fd: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb")
+    )
+    return reader
+
+
+async def _open_writer(fd: int) -> asyncio.StreamWriter:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, os.fdopen(fd, "wb")
+    )
+    return asyncio.StreamWriter(transport, protocol, None, loop)

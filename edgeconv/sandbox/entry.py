@@ -1,0 +1,46 @@
+"""First code of a child: `python -m edgeconv.sandbox.entry`. Standard library only.
+
+The first line of the channel names the entry point and the limits. Limits stand before
+anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from importlib import import_module
+
+from edgeconv.sandbox.channel import Channel
+from edgeconv.sandbox.limits import apply
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Sets up this process and calls the entry point named by the parent."""
+    read_fd, write_fd, parent = (int(word) for word in sys.argv[1:4])
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have died before the kernel was told to watch it.
+    if os.getppid() != parent:
+        os._exit(1)
+    channel = Channel(read_fd, write_fd)
+    start = channel.receive()
+    if start is None:
+        return
+    apply(start["limits"])
+    module, _, function = start["entry"].partition(":")
+    try:
+        getattr(import_module(module), function)(channel)
+    except BrokenPipeError:
+        os._exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Native threads of loaded runtimes can hang a regular exit.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

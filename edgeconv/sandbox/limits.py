@@ -1,0 +1,45 @@
+"""The limits of a child."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a child may use; the kernel enforces it.
+
+    Attributes:
+        address_space_bytes: Virtual memory, mapped libraries counted.
+        file_bytes: Largest file it may write.
+        open_files: Descriptors.
+        cpu_s: Processor seconds over all threads; None is no limit.
+    """
+
+    address_space_bytes: int = 16 * GIB
+    file_bytes: int = 8 * GIB
+    open_files: int = 1024
+    cpu_s: int | None = None
+
+    def to_json(self) -> dict[str, int]:
+        """Resource number → value, as `apply` takes it."""
+        values = {
+            resource.RLIMIT_AS: self.address_space_bytes,
+            resource.RLIMIT_FSIZE: self.file_bytes,
+            resource.RLIMIT_NOFILE: self.open_files,
+            resource.RLIMIT_CORE: 0,
+        }
+        if self.cpu_s is not None:
+            values[resource.RLIMIT_CPU] = self.cpu_s
+        return {str(which): value for which, value in values.items()}
+
+
+def apply(values: dict[str, int]) -> None:
+    """Sets the limits of this process; never above what it has already."""
+    for which, value in values.items():
+        _, hard = resource.getrlimit(int(which))
+        cap = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(int(which), (cap, cap))
