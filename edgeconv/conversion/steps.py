@@ -159,8 +159,7 @@ class StepRunner:
 
         given = call.inputs["artifact"]
         artifact = Artifact.from_facts(given.folder, dict(given.facts))
-        reference = call.inputs["reference"]
-        agreement = verify(artifact, reference.folder, reference.facts, options, report)
+        agreement = verify(artifact, call, options, report)
         return StepOutcome({}, None, agreement)
 
     def _program(self, folder: Path) -> Program:

@@ -248,11 +248,14 @@ class _Builder:
         chain += self._chain(f"{name}.{target}", stages, StepKind.FINISH, chain[-1])
         bounds = VerifyOptions(
             precision=spec.precision,
+            split="held-out" if self._split else "all",
             lossy=bool(spec.passes),
             min_snr_db=spec.min_snr_db,
             max_drop=spec.max_drop,
         )
         inputs = {"artifact": chain[-1], "reference": reference}
+        if self._has_evaluation:
+            inputs["evaluation"] = EVALUATION
         verify = self._add(f"{name}.{target}/verify", StepKind.VERIFY, "verify", bounds, inputs)
         return PlannedVariant(
             name=f"{name}.{target}",

@@ -153,6 +153,9 @@ class VerifyOptions(Options):
     """The bounds an artifact is held to."""
 
     precision: str
+    split: Literal["all", "held-out"] = Field(
+        default="all", description="As in the reference it is compared with."
+    )
     lossy: bool = Field(default=False, description="A pass changed what is computed.")
     min_snr_db: float | None = None
     max_drop: float | None = Field(
