@@ -157,6 +157,9 @@ def _known_keys(path: list[str]) -> list[str]:
         return list(Recipe.model_fields)
     if path[0] == "data":
         return list(DataSpec.model_fields)
+    if len(path) > 2 and path[2] == "passes":
+        specs = specs_of(StepKind.PASS)
+        return [field for spec in specs for field in spec.options.model_fields]
     if path[0] == "variants" and path[-1] == "calibration":
         return list(CalibrationOptions.model_fields)
     if path[0] == "variants":

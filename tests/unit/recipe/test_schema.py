@@ -1,0 +1,114 @@
+"""Recipes as users write them, right and wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.recipe.named import recipe_from_flags
+from edgeconv.recipe.schema import MAX_RECIPE_BYTES, parse_recipe
+from edgeconv.recipe.specs import PruneOptions
+
+WHOLE = """
+version: 1
+targets: [onnx, tflite]
+data: {calibration: digits-train, evaluation: digits-test}
+variants:
+  fp32: {}
+  int8: {precision: int8, calibration: {method: percentile, percentile: 99.9}}
+  prune20-int8:
+    passes: [{prune: {ratio: 0.2, importance: l1, recover: least-squares}}]
+    precision: int8
+    max_drop: 1%
+"""
+
+
+def violations(text: str) -> dict[str, str]:
+    with pytest.raises(EdgeconvError) as refused:
+        parse_recipe(text)
+    assert refused.value.reason is Reason.RECIPE_INVALID
+    return {violation.field: violation.message for violation in refused.value.violations}
+
+
+def test_a_whole_recipe_is_read() -> None:
+    recipe = parse_recipe(WHOLE)
+    assert recipe.data.evaluation == "digits-test"
+    assert recipe.variants["int8"].calibration.percentile == 99.9
+    pruned = recipe.variants["prune20-int8"]
+    assert pruned.max_drop == pytest.approx(0.01)
+    assert pruned.passes[0].parsed() == PruneOptions(ratio=0.2)
+
+
+def test_a_pass_without_options_may_stand_as_its_name_if_it_needs_none() -> None:
+    found = violations("variants: {a: {passes: [prune]}}")
+    assert found["variants.a.passes.0.ratio"] == "Field required"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "suggestion"),
+    [
+        ("variant: {a: {}}", "variant", "did you mean 'variants'?"),
+        ("variants: {a: {precison: int8}}", "variants.a.precison", "did you mean 'precision'?"),
+        ("variants: {a: {}}\ndata: {calibraton: x}", "data.calibraton", "'calibration'"),
+        (
+            "variants: {a: {calibration: {methd: minmax}}}",
+            "variants.a.calibration.methd",
+            "did you mean 'method'?",
+        ),
+        ("variants: {a: {passes: [{prun: {}}]}}", "variants.a.passes.0", "'prune'"),
+        (
+            "variants: {a: {passes: [{prune: {ratio: 0.2, importnce: l1}}]}}",
+            "variants.a.passes.0.importnce",
+            "did you mean 'importance'?",
+        ),
+    ],
+)
+def test_an_unknown_key_comes_with_the_nearest_known_one(
+    text: str, field: str, suggestion: str
+) -> None:
+    assert suggestion in violations(text)[field]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("variants: {a: {precision: int7}}", "variants.a.precision"),
+        ("variants: {a: {max_drop: 150%}}", "variants.a.max_drop"),
+        ("variants: {}", "variants"),
+        ("version: 2\nvariants: {a: {}}", "version"),
+        ("targets: []\nvariants: {a: {}}", "targets"),
+        ("seed: -1\nvariants: {a: {}}", "seed"),
+        ("variants: {a: {passes: [{prune: {ratio: 1.5}}]}}", "variants.a.passes.0.ratio"),
+        ("- a list", "recipe"),
+        ("a: [unclosed", "recipe"),
+    ],
+)
+def test_a_bad_value_names_its_field(text: str, field: str) -> None:
+    assert field in violations(text)
+
+
+def test_a_variant_name_that_could_leave_its_folder_is_refused() -> None:
+    assert any("variants" in field for field in violations('variants: {"../x": {}}'))
+
+
+def test_aliases_that_could_unfold_without_end_are_refused() -> None:
+    assert "aliases" in violations("a: &a [x]\nvariants: {b: *a}")["recipe"]
+
+
+def test_a_recipe_that_is_too_large_is_refused_before_it_is_read() -> None:
+    assert "larger" in violations("#" * (MAX_RECIPE_BYTES + 1))["recipe"]
+
+
+def test_deep_nesting_is_an_answer_not_a_crash() -> None:
+    assert violations("[" * 20_000)
+
+
+def test_flags_without_data_leave_out_static_int8() -> None:
+    recipe = recipe_from_flags()
+    assert list(recipe.variants) == ["fp32", "fp16", "int8-weights"]
+
+
+def test_flags_with_pruning_keep_the_unpruned_variants_beside_it() -> None:
+    recipe = recipe_from_flags(precisions=["fp32", "int8"], prune_ratio=0.25, data="d")
+    assert list(recipe.variants) == ["fp32", "int8", "prune25-fp32", "prune25-int8"]
+    assert recipe.variants["prune25-int8"].passes[0].parsed() == PruneOptions(ratio=0.25)
