@@ -1,0 +1,1 @@
+"""Pure statistics over raw samples. What measuring uses is standard library only."""
