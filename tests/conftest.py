@@ -1,0 +1,48 @@
+"""What all suites share: no silent skips where that is asked for, and minutes per suite."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+# Before anything imports a runtime: see "ONNX Runtime" in docs/architecture.md.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+_NO_SKIP = "EDGECONV_NO_SKIP"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip is a failure where `EDGECONV_NO_SKIP` is set, as it is in CI."""
+    report = yield
+    if report.skipped and os.environ.get(_NO_SKIP) and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and {_NO_SKIP} is set: {report.longrepr}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints tests and minutes for each folder of `tests`."""
+    seconds: dict[str, float] = defaultdict(float)
+    tests: dict[str, int] = defaultdict(int)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                suite = _suite(report.nodeid)
+                seconds[suite] += report.duration
+                tests[suite] += report.when == "call"
+    terminalreporter.write_sep("=", "suites")
+    for suite in sorted(seconds, key=lambda name: -seconds[name]):
+        minutes = seconds[suite] / 60
+        terminalreporter.write_line(f"{suite:<12} {tests[suite]:>5} tests {minutes:>6.1f} min")
+
+
+def _suite(nodeid: str) -> str:
+    parts = Path(nodeid.partition("::")[0]).parts
+    return parts[1] if len(parts) > 2 else parts[0]
