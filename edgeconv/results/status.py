@@ -1,0 +1,58 @@
+"""An error as `google.rpc.Status` and back; the form in which errors travel and are kept."""
+
+from __future__ import annotations
+
+from google.rpc import error_details_pb2, status_pb2
+
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.results.job import Failure
+
+DOMAIN = "edgeconv"
+_FIX = "fix"
+
+
+def to_status(error: EdgeconvError) -> status_pb2.Status:
+    """Status with `ErrorInfo` and, when fields are wrong, `BadRequest`.
+
+    `ErrorInfo.metadata` holds the error's metadata, and under "fix" what to do.
+    """
+    status = status_pb2.Status(code=error.reason.status.code, message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason.name, domain=DOMAIN)
+    info.metadata.update(error.metadata)
+    if error.fix:
+        info.metadata[_FIX] = error.fix
+    status.details.add().Pack(info)
+    if error.violations:
+        request = error_details_pb2.BadRequest()
+        for violation in error.violations:
+            request.field_violations.add(field=violation.field, description=violation.message)
+        status.details.add().Pack(request)
+    return status
+
+
+def from_status(status: status_pb2.Status) -> EdgeconvError:
+    """The inverse of `to_status`; a status of another make becomes INTERNAL, message kept."""
+    reason, fix = Reason.INTERNAL, ""
+    metadata: dict[str, str] = {}
+    violations: list[FieldViolation] = []
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Is(info.DESCRIPTOR):
+            detail.Unpack(info)
+            if info.domain == DOMAIN and info.reason in Reason.__members__:
+                reason = Reason[info.reason]
+            metadata = dict(info.metadata)
+            fix = metadata.pop(_FIX, "")
+        request = error_details_pb2.BadRequest()
+        if detail.Is(request.DESCRIPTOR):
+            detail.Unpack(request)
+            violations += [FieldViolation(v.field, v.description) for v in request.field_violations]
+    error = EdgeconvError(reason, status.message, fix=fix, violations=violations)
+    error.metadata = metadata
+    return error
+
+
+def to_failure(status: status_pb2.Status) -> Failure:
+    """A status as results and reports show it."""
+    error = from_status(status)
+    return Failure(reason=error.reason.name, message=error.message, fix=error.fix)
