@@ -82,10 +82,15 @@ def preprocess(line: Image.Image) -> NDArray[np.float32]:
     return prepared
 
 
-def write_datasets(folder: Path) -> tuple[Path, Path]:
+def write_datasets(
+    folder: Path,
+    *,
+    test_lines: int = TEST_LINES,
+    calibration_lines: int = CALIBRATION_LINES,
+) -> tuple[Path, Path]:
     """Writes `cls-calibration.npz` and `cls-test.npz`, and gives their paths."""
-    calibration, _ = render_lines(CALIBRATION_SEED, CALIBRATION_LINES)
-    images, labels = render_lines(TEST_SEED, TEST_LINES)
+    calibration, _ = render_lines(CALIBRATION_SEED, calibration_lines)
+    images, labels = render_lines(TEST_SEED, test_lines)
     calibration_file = folder / "cls-calibration.npz"
     test_file = folder / "cls-test.npz"
     np.savez_compressed(calibration_file, x=calibration)

@@ -112,7 +112,7 @@ def _make(venv: Path) -> None:
     if folders:
         environment["UV_FIND_LINKS"] = ",".join(map(str, folders))
     command = [
-        *(str(python), "-m", "uv", "pip", "install", "--python", str(python)),
+        *(str(python), "-m", "uv", "pip", "install", "--quiet", "--python", str(python)),
         *("--constraint", "constraints.txt", *torch_options(tag, folders)),
         *("--editable", *INSTALL),
     ]
