@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.signature import TensorSpec
+
+if TYPE_CHECKING:
+    # Processes that start measurements read the catalogue, and never load numpy.
+    from numpy.typing import NDArray
 
 DYNAMIC = -1
 """The size of an axis that the file leaves open."""
@@ -35,6 +37,8 @@ class Session(Protocol):
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """One inference.
+
+        Nothing is cast or reshaped to fit.
 
         Args:
             feeds: Input name → array of its dtype and shape; all inputs, nothing else.
@@ -91,7 +95,10 @@ def refuse(title: str, file: str, doing: str, fault: object) -> NoReturn:
 def check_feeds(
     title: str, file: str, inputs: tuple[TensorSpec, ...], feeds: Mapping[str, NDArray[Any]]
 ) -> None:
-    """Checks names, dtypes and shapes of feeds: no runtime casts or reshapes in silence.
+    """Finds what is wrong with feeds, in better words than the runtimes have.
+
+    Too slow for each inference of a measurement: sessions call it when the cheap checks
+    on the way, theirs or the runtime's, say that something does not fit.
 
     Raises:
         EdgeconvError: RUNTIME_REFUSED naming the input.

@@ -62,16 +62,17 @@ class LiteRtSession:
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """One inference; see `Session`."""
-        check_feeds(LITERT.title, self._file, self.inputs, feeds)
         interpreter = self._interpreter
         try:
-            if any(feeds[name].shape != size for name, size in self._sizes.items()):
+            if self._differ_in_size(feeds):
+                check_feeds(LITERT.title, self._file, self.inputs, feeds)
                 self._resize(feeds)
             for name, index in self._input_at.items():
                 interpreter.set_tensor(index, feeds[name])
             interpreter.invoke()
             return {name: interpreter.get_tensor(index) for name, index in self._output_at.items()}
         except (RuntimeError, ValueError) as fault:
+            check_feeds(LITERT.title, self._file, self.inputs, feeds)
             refuse(LITERT.title, self._file, "run", fault)
 
     def describe(self) -> str:
@@ -84,6 +85,13 @@ class LiteRtSession:
     def close(self) -> None:
         """Lets go of the model."""
         self._interpreter = None
+
+    def _differ_in_size(self, feeds: Mapping[str, NDArray[Any]]) -> bool:
+        if len(feeds) != len(self._sizes):
+            return True
+        return any(
+            name not in feeds or feeds[name].shape != size for name, size in self._sizes.items()
+        )
 
     def _resize(self, feeds: Mapping[str, NDArray[Any]]) -> None:
         for name, index in self._input_at.items():

@@ -84,11 +84,11 @@ class OnnxRuntimeSession:
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """One inference; see `Session`."""
-        check_feeds(ONNXRUNTIME.title, self._file, self.inputs, feeds)
         try:
-            values = self._inner.run(self._output_names, dict(feeds))
+            values = self._inner.run(self._output_names, feeds)
         except Exception as fault:
             # The library has a type of its own for each status, with no common base.
+            check_feeds(ONNXRUNTIME.title, self._file, self.inputs, feeds)
             refuse(ONNXRUNTIME.title, self._file, "run", fault)
         return dict(zip(self._output_names, values, strict=True))
 
