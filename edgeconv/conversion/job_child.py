@@ -50,12 +50,31 @@ def _load_libraries() -> None:
 
 def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str, Any]:
     from edgeconv.bench.memory import read_peak, reset_peak
-    from edgeconv.conversion.steps import StepCall, StepInput
+
+    call = _read_call(message)
 
     def report(fraction: float, words: str) -> None:
         channel.send({"progress": fraction, "message": words})
 
-    call = StepCall(
+    reset_peak()
+    began_ns = time.monotonic_ns()
+    try:
+        outcome = runner.run(call, report)
+    except Exception as fault:
+        return {"failed": _as_error(call.name, fault).to_json()}
+    return {
+        "done": {
+            **outcome.to_json(),
+            "wall_ns": time.monotonic_ns() - began_ns,
+            "peak_memory_bytes": read_peak().peak_bytes,
+        }
+    }
+
+
+def _read_call(message: dict[str, Any]) -> Any:
+    from edgeconv.conversion.steps import StepCall, StepInput
+
+    return StepCall(
         kind=StepKind(message["kind"]),
         name=message["name"],
         options=message["options"],
@@ -67,32 +86,17 @@ def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str,
         scratch=Path(message["scratch"]),
         seed=message["seed"],
     )
-    reset_peak()
-    began_ns = time.monotonic_ns()
-    try:
-        outcome = runner.run(call, report)
-    except EdgeconvError as error:
-        return {"failed": error.to_json()}
-    except MemoryError:
-        error = EdgeconvError(
-            Reason.LIMIT_EXCEEDED, f"{call.name} needed more memory than allowed.", step=call.name
-        )
-        return {"failed": error.to_json()}
-    except Exception as fault:
-        # A fault of ours or of a library: the trace goes to the log, never on the wire.
-        traceback.print_exc()
-        error = EdgeconvError(
-            Reason.INTERNAL,
-            f"{call.name} failed: {type(fault).__name__}: {str(fault).splitlines()[0][:300]}"
-            if str(fault)
-            else f"{call.name} failed: {type(fault).__name__}",
-            step=call.name,
-        )
-        return {"failed": error.to_json()}
-    return {
-        "done": {
-            **outcome.to_json(),
-            "wall_ns": time.monotonic_ns() - began_ns,
-            "peak_memory_bytes": read_peak().peak_bytes,
-        }
-    }
+
+
+def _as_error(step: str, fault: Exception) -> EdgeconvError:
+    """The fault as an error for the parent; the trace of an unexpected one goes to the log."""
+    if isinstance(fault, EdgeconvError):
+        return fault
+    traceback.print_exception(fault)
+    if isinstance(fault, MemoryError):
+        message = f"{step} needed more memory than allowed."
+        return EdgeconvError(Reason.LIMIT_EXCEEDED, message, step=step)
+    words = str(fault).strip().splitlines()
+    detail = f": {words[0][:300]}" if words else ""
+    message = f"{step} failed: {type(fault).__name__}{detail}"
+    return EdgeconvError(Reason.INTERNAL, message, step=step)
