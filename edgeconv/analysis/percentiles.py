@@ -1,12 +1,13 @@
 """Percentiles over several processes.
 
 Samples of one process are not independent of each other: they share its memory layout
-and its minute. So the interval of a percentile goes across processes, from the lowest to
-the highest process.
+and its minute. So every process counts alike, however many samples it took, and the
+interval of a percentile goes across processes, from the lowest to the highest.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ class PercentileEstimate:
         value: None when there are too few samples to carry it.
         interval: From the lowest to the highest process; None as `value`, or when there
             is one process only.
-        samples: How many there are.
-        needed: How many it takes.
+        samples: How many there are, all processes.
+        needed: How many it takes, each process its share of them.
     """
 
     percent: float
@@ -35,10 +36,22 @@ class PercentileEstimate:
 def percentile_across(processes: Sequence[Sequence[float]], percent: float) -> PercentileEstimate:
     """A percentile over the samples of several processes; empty ones don't count."""
     ordered = [sorted(samples) for samples in processes if samples]
-    pooled = sorted(sample for samples in ordered for sample in samples)
+    samples = sum(len(each) for each in ordered)
     needed = samples_to_carry(percent)
-    if len(pooled) < needed:
-        return PercentileEstimate(percent, None, None, len(pooled), needed)
+    if not ordered or len(ordered) * min(len(each) for each in ordered) < needed:
+        return PercentileEstimate(percent, None, None, samples, needed)
     each = [percentile(samples, percent) for samples in ordered]
     interval = Interval(min(each), max(each)) if len(each) > 1 else None
-    return PercentileEstimate(percent, percentile(pooled, percent), interval, len(pooled), needed)
+    return PercentileEstimate(percent, _evenly(ordered, percent), interval, samples, needed)
+
+
+def _evenly(ordered: Sequence[Sequence[float]], percent: float) -> float:
+    """The nearest-rank percentile with the same total weight for every process."""
+    weighted = sorted((value, 1 / len(samples)) for samples in ordered for value in samples)
+    # Less a little, for the rounding of the sum.
+    wanted = len(ordered) * percent / 100 - 1e-6
+    reached = itertools.accumulate(weight for _, weight in weighted)
+    for (value, _), total in zip(weighted, reached, strict=True):
+        if total >= wanted:
+            return value
+    return weighted[-1][0]

@@ -101,15 +101,14 @@ def _user_visible_ns(block: Block) -> int:
 
 
 def _peak_bytes(block: Block) -> int:
-    held = {COLD_LOAD: 0}
+    """The block's high-water mark above its baseline; the model's own memory."""
     above = [
-        phase["peak_bytes"]
-        - block["baseline_bytes"]
-        - held.get(phase["phase"], block["inputs_bytes"])
+        # The inputs are made once the cold load has told their shapes.
+        phase["peak_bytes"] - (0 if phase["phase"] == COLD_LOAD else block["inputs_bytes"])
         for phase in block["phases"]
         if phase["phase"] != IMPORT
     ]
-    return max(above, default=0)
+    return max(max(above, default=0) - block["baseline_bytes"], 0)
 
 
 def _middle(values: Sequence[int]) -> int:

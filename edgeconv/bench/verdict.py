@@ -68,7 +68,8 @@ def _load(blocks: Sequence[Block]) -> Iterator[str]:
 
 def _between(before: DeviceState, after: DeviceState) -> tuple[int, int, int]:
     first, last = before["processor_time"], after["processor_time"]
-    assert first is not None and last is not None
+    assert first is not None
+    assert last is not None
     return (
         last["total_ns"] - first["total_ns"],
         last["busy_ns"] - first["busy_ns"],

@@ -21,12 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.bench.lock import shared_lock
+from edgeconv.bench.memory import read_peak, reset_peak
 from edgeconv.recipe.specs import StepKind
 from edgeconv.sandbox.channel import Channel
 
 
 def main(channel: Channel) -> None:
-    """Answers messages until the parent closes the channel."""
+    """Answers messages until the parent closes the channel.
+
+    Whatever computes does so under the machine's shared lock, never beside a measurement.
+    """
     runner: Any = None
     while (message := channel.receive()) is not None:
         if runner is None:
@@ -34,10 +39,15 @@ def main(channel: Channel) -> None:
 
             runner = StepRunner()
         if message["do"] == "warm":
-            _load_libraries()
+            with shared_lock(_say_nothing):
+                _load_libraries()
             channel.send({"done": {}})
         else:
             channel.send(_answer(runner, message, channel))
+
+
+def _say_nothing(fraction: float, words: str) -> None:
+    """Nobody waits for a child that is started ahead."""
 
 
 def _load_libraries() -> None:
@@ -49,17 +59,16 @@ def _load_libraries() -> None:
 
 
 def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    from edgeconv.bench.memory import read_peak, reset_peak
-
     call = _read_call(message)
 
     def report(fraction: float, words: str) -> None:
         channel.send({"progress": fraction, "message": words})
 
-    reset_peak()
-    began_ns = time.monotonic_ns()
     try:
-        outcome = runner.run(call, report)
+        with shared_lock(report):
+            reset_peak()
+            began_ns = time.monotonic_ns()
+            outcome = runner.run(call, report)
     except Exception as fault:
         return {"failed": _as_error(call.name, fault).to_json()}
     return {
