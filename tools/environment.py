@@ -7,8 +7,9 @@ The CPU build of torch comes from a local wheel folder where pip has one (`PIP_F
 or pip's `find-links` setting), else from the CPU backend of uv. `EDGECONV_TORCH_BACKEND`
 asks for another one, for example `cu126`; nothing else installs CUDA.
 
-    python3 tools/environment.py            make `.venv`
-    python3 tools/environment.py --system   also the Debian packages of the browser tests
+    python3 tools/environment.py                make `.venv`
+    python3 tools/environment.py --system       also the Debian packages of the browser tests
+    python3 tools/environment.py --production   edgeconv itself, without what develops it
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TORCH = "2.13.0"
 UV = "uv>=0.9"
 OLDEST_PYTHON = (3, 11)
-INSTALL = (".[server,agent,ort,tflite]", "--group", "dev")
+PRODUCTION = (".[server,agent,ort,tflite]",)
+DEVELOPMENT = ("--editable", *PRODUCTION, "--group", "dev")
 DEBIAN_PACKAGES = {"chromium": "chromium"}
 """Debian package → the program it brings."""
 
@@ -37,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Makes the project's own environment.")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     parser.add_argument("--system", action="store_true", help="Debian packages of tests, too")
+    parser.add_argument("--production", action="store_true", help="leave out what develops it")
     arguments = parser.parse_args()
     if tuple(map(int, platform.python_version_tuple()[:2])) < OLDEST_PYTHON:
         print(f"edgeconv needs Python 3.11 or newer; this is {platform.python_version()}.")
@@ -44,13 +47,14 @@ def main() -> int:
     if arguments.system:
         install_debian_packages()
     stamp = arguments.venv / "edgeconv-stamp"
-    fingerprint = _fingerprint()
+    wanted = PRODUCTION if arguments.production else DEVELOPMENT
+    fingerprint = _fingerprint(wanted)
     if stamp.exists() and stamp.read_text() == fingerprint:
         return 0
     began = time.monotonic()
     print(f"Making {arguments.venv.name}: some 2.5 GB, a minute or two …", flush=True)
     try:
-        _make(arguments.venv)
+        _make(arguments.venv, wanted)
     except subprocess.CalledProcessError as failure:
         command = " ".join(str(part) for part in failure.cmd)
         print(f"The environment could not be made; this failed: {command}")
@@ -101,7 +105,7 @@ def wheel_folders(python: Path) -> list[Path]:
     return [Path(place) for place in places if Path(place).is_dir()]
 
 
-def _make(venv: Path) -> None:
+def _make(venv: Path, wanted: tuple[str, ...]) -> None:
     python = venv / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
@@ -114,7 +118,7 @@ def _make(venv: Path) -> None:
     command = [
         *(str(python), "-m", "uv", "pip", "install", "--quiet", "--python", str(python)),
         *("--constraint", "constraints.txt", *torch_options(tag, folders)),
-        *("--editable", *INSTALL),
+        *wanted,
     ]
     subprocess.run(command, check=True, cwd=ROOT, env=environment)
 
@@ -127,8 +131,8 @@ def _refuse_cuda(venv: Path) -> None:
         raise SystemExit(f"A CUDA build of torch was installed, which nobody asked for: {cuda[0]}")
 
 
-def _fingerprint() -> str:
-    content = hashlib.sha256(platform.python_version().encode())
+def _fingerprint(wanted: tuple[str, ...]) -> str:
+    content = hashlib.sha256(repr((platform.python_version(), wanted)).encode())
     for name in ("pyproject.toml", "constraints.txt", "tools/environment.py"):
         content.update((ROOT / name).read_bytes())
     return content.hexdigest()
