@@ -1,0 +1,109 @@
+"""A channel to a server: token, deadlines, and errors as EdgeconvError."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TypeVar
+
+import grpc
+
+from edgeconv.client.rpc_errors import from_rpc_error, unreachable
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+UNARY_DEADLINE_S = 30.0
+TRANSFER_DEADLINE_S = 600.0
+_MAX_RECEIVED_BYTES = 64 * 1024 * 1024
+_LOOPBACK = ("127.", "localhost", "[::1]", "unix:", "ipv4:127.")
+
+
+class Wire:
+    """Calls to one server. Use inside one event loop; `close` it at the end."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self.address = address
+        self.channel = grpc.aio.insecure_channel(address, options=_options(address))
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+
+    async def wait_ready(self, timeout_s: float) -> None:
+        """Waits for the connection.
+
+        Raises:
+            EdgeconvError: SERVER_UNREACHABLE when it does not stand in time.
+        """
+        try:
+            await asyncio.wait_for(self.channel.channel_ready(), timeout_s)
+        except TimeoutError:
+            raise unreachable(self.address) from None
+
+    async def unary(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        deadline_s: float = UNARY_DEADLINE_S,
+    ) -> Response:
+        """One request, one answer.
+
+        Raises:
+            EdgeconvError: what the server sent, or SERVER_UNREACHABLE.
+        """
+        try:
+            return await method(request, timeout=deadline_s, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self.address) from None
+
+    async def send(
+        self,
+        method: grpc.aio.StreamUnaryMultiCallable[Request, Response],
+        requests: AsyncIterator[Request],
+        *,
+        deadline_s: float = TRANSFER_DEADLINE_S,
+    ) -> Response:
+        """Many requests, one answer.
+
+        Raises:
+            EdgeconvError: what the server sent, or SERVER_UNREACHABLE.
+        """
+        try:
+            return await method(requests, timeout=deadline_s, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self.address) from None
+
+    async def stream(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        *,
+        deadline_s: float | None = None,
+    ) -> AsyncGenerator[Response, None]:
+        """One request, many answers; the call ends when the iterator is closed.
+
+        Raises:
+            EdgeconvError: what the server sent, or SERVER_UNREACHABLE.
+        """
+        call = method(request, timeout=deadline_s, metadata=self._metadata)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self.address) from None
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Closes the connection; open calls end."""
+        await self.channel.close()
+
+
+def _options(address: str) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.max_receive_message_length", _MAX_RECEIVED_BYTES),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+    ]
+    if address.startswith(_LOOPBACK):
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
