@@ -1,0 +1,109 @@
+"""A TFLite file as Python objects: read, named, written back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import flatbuffers  # type: ignore[import-untyped]
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from edgeconv.recipe.signature import Signature, TensorSpec
+
+_OPERATOR_NAMES: dict[int, str] = {
+    value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
+}
+_TYPE_NAMES: dict[int, str] = {
+    value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)
+}
+_IDENTIFIER = b"TFL3"
+_INITIAL_BYTES = 1 << 20
+
+
+def read_tflite(content: bytes) -> Any:
+    """The file's `ModelT`; the arrays in it are views of `content`."""
+    return schema.ModelT.InitFromPackedBuf(content)
+
+
+def write_tflite(model: Any) -> bytes:
+    """The bytes of a `ModelT`."""
+    builder = flatbuffers.Builder(_INITIAL_BYTES)
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """ "CONV_2D"; a custom operator by its own name, as "custom:NAME"."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    kind = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if kind == schema.BuiltinOperator.CUSTOM:
+        return f"custom:{text(code.customCode)}"
+    return _OPERATOR_NAMES.get(kind, f"operator {kind}")
+
+
+def operator_counts(model: Any) -> dict[str, int]:
+    """Operator → how often it stands in the file, over all subgraphs."""
+    return dict(
+        Counter(
+            operator_name(model, operator)
+            for graph in model.subgraphs
+            for operator in graph.operators
+        )
+    )
+
+
+def tensor_type(tensor: Any) -> str:
+    """The element type in lower case: "float32", "int8", …"""
+    return _TYPE_NAMES[tensor.type]
+
+
+def is_constant(model: Any, tensor: Any) -> bool:
+    """Whether the tensor's values stand in the file."""
+    buffer = model.buffers[tensor.buffer]
+    return bool(buffer.size) or (buffer.data is not None and len(buffer.data) > 0)
+
+
+def text(name: bytes | str | None) -> str:
+    """A name of the file as text."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else name or ""
+
+
+def rename_interface(model: Any, signature: Signature) -> None:
+    """Gives the main subgraph's inputs and outputs the user's names, in place.
+
+    The converter's own names are safe ones by position. Both the tensors and the
+    signature get the user's names, the signature in the user's order; where one tensor is
+    several outputs, or input and output, it keeps the name that came first.
+    """
+    graph = model.subgraphs[0]
+    [entry] = [each for each in model.signatureDefs if each.subgraphIndex == 0]
+    entry.inputs = _entries(signature.inputs, graph.inputs)
+    entry.outputs = _entries(signature.outputs, graph.outputs)
+    wanted: dict[int, str] = {}
+    for mapping in (*entry.inputs, *entry.outputs):
+        if mapping.name not in wanted.values():
+            wanted.setdefault(mapping.tensorIndex, mapping.name)
+    taken = set(wanted.values())
+    for index, tensor in enumerate(graph.tensors):
+        tensor.name = (wanted.get(index) or _free_name(text(tensor.name), taken)).encode()
+
+
+def _entries(specs: Sequence[TensorSpec], indices: np.ndarray[Any, Any]) -> list[Any]:
+    entries = []
+    for spec, index in zip(specs, indices, strict=True):
+        mapping = schema.TensorMapT()
+        mapping.name, mapping.tensorIndex = spec.name, int(index)
+        entries.append(mapping)
+    return entries
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    # Tools find tensors by name, so that two of one name would be taken for each other.
+    free, count = name, 0
+    while free in taken:
+        count += 1
+        free = f"{name}_{count}"
+    taken.add(free)
+    return free
