@@ -1,0 +1,1 @@
+"""Table, Markdown, JUnit and HTML, all from one result model: `edgeconv.results.job`."""

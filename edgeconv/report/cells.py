@@ -1,0 +1,131 @@
+"""How a row's figures are written; the same in every form of the report."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from edgeconv.base.quantities import format_bytes, format_ns
+from edgeconv.report.rows import Quality, Removed, Row
+from edgeconv.results.job import JobResult, VariantResult
+
+ABSENT = "–"
+STATE_WORDS = {
+    "queued": "queued",
+    "converting": "converting",
+    "benchmarking": "being measured",
+    "succeeded": "done",
+    "partly_succeeded": "partly done",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+
+
+def quality_text(quality: Quality | None) -> str:
+    """ "97.9 % (−0.4)" for a metric with a reference, "38.8 dB", or "–"."""
+    if quality is None:
+        return ABSENT
+    if not quality.is_share:
+        return f"{quality.value:.1f} dB"
+    text = share_text(quality.value)
+    if quality.reference is None:
+        return text
+    return f"{text} ({signed(100 * (quality.value - quality.reference))})"
+
+
+def quality_heading(table: list[Row]) -> str:
+    """What the column of qualities is called: the metric's name, or "SNR"."""
+    names = {row.quality.name for row in table if row.quality}
+    return names.pop().replace("_", " ") if len(names) == 1 else "quality"
+
+
+def share_text(value: float | None) -> str:
+    """A share in percent with one digit; never rounded up to 100 %."""
+    if value is None:
+        return ABSENT
+    percent = 100 * value
+    return f"{min(percent, 99.9) if value < 1 else percent:.1f} %"
+
+
+def signed(points: float) -> str:
+    """A difference with its sign; a true minus, and "±0.0" for none."""
+    rounded = f"{abs(points):.1f}"
+    if rounded == "0.0":
+        return "±0.0"
+    return f"{'+' if points > 0 else '−'}{rounded}"
+
+
+def size_text(row: Row) -> str:
+    """ "154 KiB (0.27×)"."""
+    if not row.variant.size_bytes:
+        return ABSENT
+    size = format_bytes(row.variant.size_bytes)
+    return size if row.size_ratio is None else f"{size} ({row.size_ratio:.2f}×)"
+
+
+def percentile_text(row: Row, percent: float) -> str:
+    """A percentile; "n/a (n=…)" when the samples could not carry it."""
+    percentile = row.percentile(percent)
+    if percentile is None:
+        return benchmark_word(row) if percent == 50 else ABSENT
+    if percentile.value_ns is None:
+        return f"n/a (n={percentile.samples})"
+    return format_ns(percentile.value_ns)
+
+
+def interval_text(row: Row, percent: float) -> str:
+    """The interval of a percentile across processes: "1.30 ms to 1.34 ms", or ""."""
+    percentile = row.percentile(percent)
+    if percentile is None or percentile.low_ns is None or percentile.high_ns is None:
+        return ""
+    return f"{format_ns(percentile.low_ns)} to {format_ns(percentile.high_ns)}"
+
+
+def benchmark_word(row: Row) -> str:
+    """Why there is no latency: the benchmark's state, or "–" when none was asked for."""
+    if row.benchmark is None or row.benchmark.state == "succeeded":
+        return ABSENT
+    return row.benchmark.state
+
+
+def memory_text(row: Row) -> str:
+    """Peak memory above that of the imports."""
+    return format_bytes(row.summary.peak_memory_bytes) if row.summary else ABSENT
+
+
+def removed_text(removed: Removed | None) -> str:
+    """ "MACs −48 %, 112 of 560 channels removed", or ""."""
+    if removed is None:
+        return ""
+    parts = []
+    if removed.macs_before and removed.macs_after is not None:
+        parts.append(f"MACs −{100 * (1 - removed.macs_after / removed.macs_before):.0f} %")
+    if removed.channels_removed:
+        total = f" of {removed.channels_before:.0f}" if removed.channels_before else ""
+        parts.append(f"{removed.channels_removed:.0f}{total} channels removed")
+    return ", ".join(parts)
+
+
+def error_text(variant: VariantResult) -> str:
+    """Why a variant was not made and what to do, or ""."""
+    return f"{variant.error.message} {variant.error.fix}".strip() if variant.error else ""
+
+
+def counts_text(result: JobResult) -> str:
+    """ "15 of 16 variants verified"."""
+    verified = sum(variant.state == "verified" for variant in result.variants)
+    return f"{verified} of {len(result.variants)} variants verified"
+
+
+def duration_text(result: JobResult) -> str:
+    """How long the job took, or "" while it runs."""
+    if not result.ended_ns or not result.created_ns:
+        return ""
+    seconds = round((result.ended_ns - result.created_ns) / 1e9)
+    return f"{seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"{seconds} s"
+
+
+def time_text(time_ns: int) -> str:
+    """A time in UTC to the minute, or ""."""
+    if not time_ns:
+        return ""
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")

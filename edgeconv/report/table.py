@@ -1,0 +1,136 @@
+"""The result as a table for terminals and plain text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edgeconv.report import cells
+from edgeconv.report.printable import printable
+from edgeconv.report.rows import Row, devices, rows, variant_notes
+from edgeconv.results.job import JobResult, VariantResult
+
+_STATE_STYLES = {"verified": "green", "failed": "red", "refused": "yellow", "cancelled": "yellow"}
+_LOUD_NOTES = ("slower", "unstable", "flagged", "fallback", "not_delegated")
+_MIN_WIDTH = 100
+
+
+def render_text(result: JobResult, *, width: int = 120) -> str:
+    """The table as plain text, without colours, in `width` columns at most."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=width, no_color=True, color_system=None, legacy_windows=False
+    )
+    console.print(renderable(result))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def print_table(result: JobResult, console: Console) -> None:
+    """Prints the table; narrower terminals get lines as wide as the table needs."""
+    console.print(renderable(result), width=max(console.width, _MIN_WIDTH))
+
+
+def renderable(result: JobResult) -> RenderableType:
+    """The table, what it marks, and the notes below it."""
+    return Group(_head(result), _table(result), _legend(result), *_remarks(result))
+
+
+def _head(result: JobResult) -> Text:
+    parts = [
+        printable(result.model_version),
+        cells.STATE_WORDS[result.state],
+        cells.counts_text(result),
+        cells.duration_text(result),
+    ]
+    return Text("  ".join(part for part in parts if part), style="bold")
+
+
+def _table(result: JobResult) -> Table:
+    entries = rows(result)
+    measured_by = devices(result)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("", no_wrap=True)
+    table.add_column("variant", overflow="fold")
+    table.add_column("target", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    if len(measured_by) > 1:
+        table.add_column("device", overflow="fold")
+    for heading in (cells.quality_heading(entries), "argmax", "size", "p50", "p90", "peak memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in entries:
+        table.add_row(*_cells(row, len(measured_by) > 1))
+    return table
+
+
+def _cells(row: Row, with_device: bool) -> Iterator[Text]:
+    variant = row.variant
+    yield Text("★" if variant.on_pareto_front else "", style="yellow")
+    yield Text(printable(variant.recipe_variant))
+    yield Text(printable(variant.target))
+    yield Text(variant.state, style=_STATE_STYLES.get(variant.state, ""))
+    if with_device:
+        yield Text(printable(row.benchmark.device) if row.benchmark else cells.ABSENT)
+    yield Text(cells.quality_text(row.quality))
+    yield Text(cells.share_text(row.argmax_agreement))
+    yield Text(cells.size_text(row))
+    slower = row.latency_ratio is not None and row.latency_ratio > 1 and _is_slower(variant)
+    yield Text(cells.percentile_text(row, 50), style="red" if slower else "")
+    yield Text(cells.percentile_text(row, 90))
+    yield Text(cells.memory_text(row))
+
+
+def _is_slower(variant: VariantResult) -> bool:
+    return any(note.kind == "slower" for note in variant.notes)
+
+
+def _legend(result: JobResult) -> Text:
+    lines = ["argmax: share of samples whose largest output is the source's."]
+    if any(variant.on_pareto_front for variant in result.variants):
+        lines.append("★ on the Pareto front of quality, latency and size.")
+    named = devices(result)
+    if len(named) == 1:
+        lines.append(f"Measured on {printable(named[0])}.")
+    return Text(" ".join(lines), style="dim")
+
+
+def _remarks(result: JobResult) -> Iterator[Text]:
+    """What the table can't hold; the same words for several variants stand once."""
+    subjects: dict[tuple[str, str], list[str]] = {}
+    for subject, message, style in _spoken(result):
+        names = subjects.setdefault((message, style), [])
+        if subject not in names:
+            names.append(subject)
+    for (message, style), names in subjects.items():
+        yield Text.assemble(
+            (printable(", ".join(names)), "bold"), "  ", (printable(message), style)
+        )
+
+
+def _spoken(result: JobResult) -> Iterator[tuple[str, str, str]]:
+    for row in rows(result):
+        yield from _spoken_of(row)
+    for note in result.notes:
+        yield result.name, note.message, ""
+    if result.error:
+        yield result.name, f"{result.error.message} {result.error.fix}".strip(), "red"
+
+
+def _spoken_of(row: Row) -> Iterator[tuple[str, str, str]]:
+    variant = row.variant
+    if words := cells.removed_text(row.removed):
+        yield variant.name, words, ""
+    if error := cells.error_text(variant):
+        yield variant.name, f"{variant.state}: {error}", _STATE_STYLES.get(variant.state, "")
+    if row.benchmark and row.benchmark.error:
+        yield variant.name, f"not measured: {row.benchmark.error.message}", "yellow"
+    if row.summary and row.summary.reasons:
+        yield variant.name, f"{row.summary.verdict}: {'; '.join(row.summary.reasons)}.", "yellow"
+    for note in variant_notes(variant):
+        if note.kind in _LOUD_NOTES:
+            subject = f"{note.subject}: " if note.subject else ""
+            yield variant.name, f"{note.kind.replace('_', ' ')}: {subject}{note.message}", ""
