@@ -166,7 +166,7 @@ def test_upload_refuses_what_is_no_file_before_it_sends_anything(tmp_path: Path)
     files = MemoryFiles()
 
     async def use(client: AsyncClient) -> None:
-        with pytest.raises(EdgeconvError, match="net.onnx.data") as caught:
+        with pytest.raises(EdgeconvError, match=r"net\.onnx\.data") as caught:
             await client.upload([good, tmp_path / "net.onnx.data"])
         assert caught.value.reason is Reason.FIELD_INVALID
         assert not files.parts
@@ -257,7 +257,7 @@ def test_the_blocking_client_does_the_same(tmp_path: Path) -> None:
 
 
 def test_nobody_at_the_address_is_named() -> None:
-    with pytest.raises(EdgeconvError, match="127.0.0.1:1 ") as caught:
+    with pytest.raises(EdgeconvError, match=r"127\.0\.0\.1:1 ") as caught:
         Client.connect("127.0.0.1:1", timeout_s=0.3)
     assert caught.value.reason is Reason.SERVER_UNREACHABLE
     assert caught.value.exit_code == 6
