@@ -1,0 +1,52 @@
+"""What dispatches jobs. The truth about them stands in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class JobKind(StrEnum):
+    """What a job does; each kind has a limit of its own on how many run side by side."""
+
+    INSPECTION = "inspection"
+    CONVERSION = "conversion"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job by the resource that it works on."""
+
+    kind: JobKind
+    resource: str
+
+
+RunJob = Callable[[Job], Awaitable[None]]
+"""Does a job from where the store says it stands, and writes its end there. It raises
+CancelledError when it is cancelled, and nothing else."""
+
+
+class Engine(Protocol):
+    """Dispatches jobs; the contract suite in the tests says what each call promises."""
+
+    async def start(self, job: Job) -> None:
+        """Queues a job; without effect while it is queued or runs."""
+        ...
+
+    async def cancel(self, job: Job) -> None:
+        """Takes a job off the queue or interrupts it, and returns when it is gone."""
+        ...
+
+    async def pending(self, executor: str) -> list[Job]:
+        """Jobs of an executor that have not ended, in the order they were started."""
+        ...
+
+    async def resume(self, job: Job) -> None:
+        """Queues a job that a dead executor left; as `start` but in front of the others."""
+        ...
+
+    async def shutdown(self) -> None:
+        """Interrupts what runs, drops what is queued, and returns when all is gone."""
+        ...

@@ -1,0 +1,136 @@
+"""How a conversion and its variants are to be judged when all has ended. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from edgeconv.analysis.pareto import pareto_front
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.quantities import format_ns
+from edgeconv.results.benchmark import BenchmarkSummary
+from edgeconv.results.effect import Note
+from edgeconv.results.job import JobState
+from edgeconv.server.records import BenchmarkRecord, VariantRecord
+
+Measured = Mapping[tuple[str, str], BenchmarkSummary]
+"""(variant, device) → what was measured last."""
+
+
+def judge(
+    variants: Sequence[VariantRecord], benchmarks: Sequence[BenchmarkRecord]
+) -> list[VariantRecord]:
+    """The variants with their notes and their place on the Pareto front."""
+    measured = {
+        (benchmark.variant, benchmark.device): benchmark.summary
+        for benchmark in benchmarks
+        if benchmark.summary is not None
+    }
+    front = _front(variants, measured)
+    return [
+        variant.model_copy(
+            update={
+                "notes": tuple(_notes(variant, measured)),
+                "on_pareto_front": variant.name in front,
+            }
+        )
+        for variant in variants
+    ]
+
+
+def final_state(
+    variants: Sequence[VariantRecord], benchmarks: Sequence[BenchmarkRecord], *, cancelled: bool
+) -> tuple[JobState, EdgeconvError | None]:
+    """The terminal state, and why it failed as a whole.
+
+    A benchmark that failed leaves its variant as it is and makes the job a partial success.
+    """
+    if cancelled:
+        return "cancelled", None
+    counts = Counter(variant.state for variant in variants)
+    if not counts["verified"]:
+        return "failed", EdgeconvError(
+            Reason.NO_VARIANT,
+            f"None of {len(variants)} variants could be made.",
+            fix="The reason of each stands with the variant.",
+            variants=len(variants),
+        )
+    unmeasured = any(benchmark.state != "succeeded" for benchmark in benchmarks)
+    if counts["verified"] < len(variants) or unmeasured:
+        return "partly_succeeded", None
+    return "succeeded", None
+
+
+def _notes(variant: VariantRecord, measured: Measured) -> list[Note]:
+    notes = []
+    parent = variant.plan.parent if variant.plan else ""
+    for (name, device), summary in measured.items():
+        if name != variant.name:
+            continue
+        if summary.verdict == "unstable":
+            reasons = "; ".join(summary.reasons)
+            message = f"The measurement on {device} is unstable: {reasons}."
+            notes.append(Note(kind="unstable", subject=device, message=message))
+        before = measured.get((parent, device))
+        if before is not None and (factor := _slower(before, summary)) is not None:
+            message = (
+                f"On {device} it takes {factor:.2f} × as long as {parent}"
+                f" ({_p50(summary)} against {_p50(before)})."
+            )
+            notes.append(Note(kind="slower", subject=device, message=message))
+    return notes
+
+
+def _slower(before: BenchmarkSummary, after: BenchmarkSummary) -> float | None:
+    """By what factor the median grew, if the intervals of the two don't overlap."""
+    old, new = before.percentile(50), after.percentile(50)
+    if old is None or new is None or not old.value_ns or not new.value_ns:
+        return None
+    old_high = old.value_ns if old.high_ns is None else old.high_ns
+    new_low = new.value_ns if new.low_ns is None else new.low_ns
+    return new.value_ns / old.value_ns if new_low > old_high else None
+
+
+def _p50(summary: BenchmarkSummary) -> str:
+    found = summary.percentile(50)
+    return format_ns(found.value_ns) if found and found.value_ns else "n/a"
+
+
+def _front(variants: Sequence[VariantRecord], measured: Measured) -> set[str]:
+    """Names on the front of quality, p50 and size.
+
+    Latency counts when something was measured: on the device that measured most of the
+    variants; what was not measured there has no place on the front.
+    """
+    made = [variant for variant in variants if variant.state == "verified"]
+    by_metric = bool(made) and all(
+        variant.agreement is not None and variant.agreement.metric_value is not None
+        for variant in made
+    )
+    devices = Counter(device for _, device in measured).most_common(1)
+    names: list[str] = []
+    points: list[tuple[float, ...]] = []
+    for variant in made:
+        point = [_quality(variant, by_metric), float(sum(f.size_bytes for f in variant.files))]
+        if devices:
+            summary = measured.get((variant.name, devices[0][0]))
+            median = summary.percentile(50) if summary else None
+            if median is None or median.value_ns is None:
+                continue
+            point.append(float(median.value_ns))
+        names.append(variant.name)
+        points.append(tuple(point))
+    better = (True, False, False)[: 3 if devices else 2]
+    return {names[place] for place in pareto_front(points, better)}
+
+
+def _quality(variant: VariantRecord, by_metric: bool) -> float:
+    agreement = variant.agreement
+    if agreement is None:
+        return -math.inf
+    if by_metric and agreement.metric_value is not None:
+        return agreement.metric_value
+    # An output without a ratio does not vary, or equals the source's to the bit.
+    ratios = [output.snr_db for output in agreement.outputs if output.snr_db is not None]
+    return min(ratios, default=math.inf)

@@ -1,0 +1,53 @@
+"""How a conversion ends, in the transaction of what ended it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from edgeconv.server.judgement import final_state, judge
+from edgeconv.server.store.benchmarks import end_benchmark, read_benchmarks
+from edgeconv.server.store.database import Transaction
+from edgeconv.server.store.events import append_event
+from edgeconv.server.store.tables import conversions, variants
+from edgeconv.server.store.variants import read_variants
+
+
+def conclude(
+    tx: Transaction,
+    conversion: str,
+    *,
+    error: dict[str, Any] | None = None,
+    cancelled: bool = False,
+) -> None:
+    """Writes the terminal state with notes and the Pareto front; open benchmarks end."""
+    for benchmark in read_benchmarks(tx, conversion=conversion, only_open=True):
+        end_benchmark(tx, benchmark, "cancelled")
+    made = read_variants(tx, conversion)
+    benchmarks = read_benchmarks(tx, conversion=conversion)
+    for variant in judge(made, benchmarks):
+        tx.execute(
+            sa.update(variants)
+            .where(variants.c.conversion == conversion, variants.c.name == variant.name)
+            .values(
+                notes=[note.model_dump(mode="json") for note in variant.notes],
+                on_pareto_front=variant.on_pareto_front,
+            )
+        )
+    state, reason = final_state(made, benchmarks, cancelled=cancelled)
+    tx.execute(
+        sa.update(conversions)
+        .where(conversions.c.id == conversion)
+        .values(state=state, end_ns=tx.now_ns, error=error or (reason and reason.to_json()))
+    )
+    append_event(tx, conversion, "state_changed", {"state": state})
+
+
+def conclude_if_measured(tx: Transaction, conversion: str) -> None:
+    """Ends a conversion whose last open benchmark has ended."""
+    row = tx.row(sa.select(conversions.c.state).where(conversions.c.id == conversion))
+    if row is None or row["state"] != "benchmarking":
+        return
+    if not read_benchmarks(tx, conversion=conversion, only_open=True):
+        conclude(tx, conversion)

@@ -1,0 +1,348 @@
+"""Conversions: their states, variants, steps and events.
+
+Writes of a running job carry its attempt and are refused once the conversion has ended or
+another attempt has begun. A terminal state is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.ids import new_id
+from edgeconv.server.records import (
+    TERMINAL_JOB_STATES,
+    BenchmarkRecord,
+    ConversionRecord,
+    EventRecord,
+    FileRecord,
+    Files,
+    StepReportRecord,
+    VariantRecord,
+)
+from edgeconv.server.store.benchmarks import NewBenchmark, insert_benchmark, read_benchmarks
+from edgeconv.server.store.conclusion import conclude
+from edgeconv.server.store.database import Database, Transaction, transaction
+from edgeconv.server.store.events import append_event, read_events
+from edgeconv.server.store.requests import Request, earlier_result, remember_result
+from edgeconv.server.store.tables import conversion_steps, conversions, variants
+from edgeconv.server.store.variants import read_variants, variant_changed
+
+_RUNNING = ("queued", "converting")
+
+
+@dataclass(frozen=True)
+class ConversionView:
+    """A conversion with all that belongs to it."""
+
+    conversion: ConversionRecord
+    variants: list[VariantRecord]
+    steps: list[StepReportRecord]
+    benchmarks: list[BenchmarkRecord]
+
+
+@dataclass(frozen=True)
+class NewConversion:
+    """What a conversion begins with; fields as in `ConversionRecord`."""
+
+    model_version: str
+    recipe: str
+    plan: dict[str, Any]
+    inputs: dict[str, Any]
+    device_selector: str
+    benchmark: dict[str, Any]
+    toolchain: dict[str, str]
+    notes: list[dict[str, Any]]
+    variants: Sequence[VariantRecord]
+
+
+@dataclass(frozen=True)
+class VerifiedVariant:
+    """How a variant came out of its verification; `error` is None when it passed."""
+
+    name: str
+    files: Files
+    digest: str
+    effects: list[dict[str, Any]]
+    agreement: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Conversions:
+    """All conversions."""
+
+    database: Database
+
+    @transaction
+    def create(self, tx: Transaction, new: NewConversion, request: Request) -> tuple[str, bool]:
+        """Id of a new conversion, or of the one the same call made; whether it is new."""
+        if earlier := earlier_result(tx, request):
+            return earlier, False
+        conversion = new_id()
+        tx.execute(
+            sa.insert(conversions).values(
+                id=conversion, model_version=new.model_version, recipe=new.recipe, plan=new.plan,
+                inputs=new.inputs, device_selector=new.device_selector, benchmark=new.benchmark,
+                state="queued", attempt=0, notes=new.notes, toolchain=new.toolchain,
+                sequence=0, create_ns=tx.now_ns, end_ns=0,
+            )
+        )  # fmt: skip
+        append_event(tx, conversion, "state_changed", {"state": "queued"})
+        for position, variant in enumerate(new.variants):
+            tx.execute(
+                sa.insert(variants).values(
+                    conversion=conversion, position=position, **variant.model_dump(mode="json")
+                )
+            )
+            if variant.state == "refused":
+                message = (variant.error or {}).get("message", "")
+                variant_changed(tx, conversion, variant.name, "refused", message)
+        remember_result(tx, request, conversion)
+        return conversion, True
+
+    @transaction
+    def get(self, tx: Transaction, conversion: str) -> ConversionRecord | None:
+        """One conversion without its variants."""
+        return _read(tx, conversion)
+
+    @transaction
+    def view(self, tx: Transaction, conversion: str) -> ConversionView | None:
+        """One conversion with all that belongs to it, of one moment."""
+        record = _read(tx, conversion)
+        if record is None:
+            return None
+        columns = [column for column in conversion_steps.c if column.name not in _PLACE]
+        steps = tx.rows(
+            sa.select(*columns)
+            .where(conversion_steps.c.conversion == conversion)
+            .order_by(conversion_steps.c.position)
+        )
+        return ConversionView(
+            record,
+            read_variants(tx, conversion),
+            [StepReportRecord.model_validate(row) for row in steps],
+            read_benchmarks(tx, conversion=conversion),
+        )
+
+    @transaction
+    def page(
+        self, tx: Transaction, *, before_seq: int | None, limit: int
+    ) -> list[ConversionRecord]:
+        """Conversions, newest first."""
+        query = sa.select(conversions)
+        if before_seq is not None:
+            query = query.where(conversions.c.seq < before_seq)
+        rows = tx.rows(query.order_by(conversions.c.seq.desc()).limit(limit))
+        return [ConversionRecord.model_validate(row) for row in rows]
+
+    @transaction
+    def events_after(
+        self, tx: Transaction, conversion: str, sequence: int, limit: int = 500
+    ) -> tuple[list[EventRecord], bool]:
+        """Events after a sequence, and whether the last one there is is among them and
+        the conversion has ended."""
+        record = _read(tx, conversion)
+        found = read_events(tx, conversion, sequence, limit)
+        if record is None:
+            return found, True
+        last = found[-1].sequence if found else sequence
+        return found, record.state in TERMINAL_JOB_STATES and last >= record.sequence
+
+    @transaction
+    def unfinished(self, tx: Transaction) -> list[str]:
+        """Ids of the conversions whose steps have not ended, oldest first."""
+        query = sa.select(conversions.c.id).where(conversions.c.state.in_(_RUNNING))
+        return [row["id"] for row in tx.rows(query.order_by(conversions.c.seq))]
+
+    @transaction
+    def begin(self, tx: Transaction, conversion: str) -> int | None:
+        """Begins an attempt and gives its number; None when the conversion has ended."""
+        before = _read(tx, conversion)
+        attempt = tx.execute(
+            sa.update(conversions)
+            .where(conversions.c.id == conversion, conversions.c.state.in_(_RUNNING))
+            .values(attempt=conversions.c.attempt + 1, state="converting")
+            .returning(conversions.c.attempt)
+        ).scalar()
+        if attempt is not None and before is not None and before.state == "queued":
+            append_event(tx, conversion, "state_changed", {"state": "converting"})
+        return attempt
+
+    @transaction
+    def step_changed(
+        self, tx: Transaction, conversion: str, attempt: int, body: dict[str, Any]
+    ) -> bool:
+        """Tells of a step; False when the attempt is not the live one any more."""
+        if not _is_live(tx, conversion, attempt):
+            return False
+        append_event(tx, conversion, "step_changed", body)
+        return True
+
+    @transaction
+    def step_ended(
+        self,
+        tx: Transaction,
+        conversion: str,
+        attempt: int,
+        report: StepReportRecord,
+        body: dict[str, Any],
+    ) -> bool:
+        """Keeps what a step took, once, and tells of it; False as in `step_changed`."""
+        if not _is_live(tx, conversion, attempt):
+            return False
+        mine = conversion_steps.c.conversion == conversion
+        known = sa.select(conversion_steps.c.id).where(mine, conversion_steps.c.id == report.id)
+        if tx.row(known) is not None:
+            return True
+        position = tx.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
+        tx.execute(
+            sa.insert(conversion_steps).values(
+                conversion=conversion, position=position, **report.model_dump()
+            )
+        )
+        append_event(tx, conversion, "step_changed", body)
+        return True
+
+    @transaction
+    def fail_variants(
+        self, tx: Transaction, conversion: str, attempt: int, errors: Mapping[str, dict[str, Any]]
+    ) -> bool:
+        """Ends pending variants with an error each; False as in `step_changed`."""
+        if not _is_live(tx, conversion, attempt):
+            return False
+        for name, error in errors.items():
+            _end_variant(tx, conversion, name, "failed", error)
+        return True
+
+    @transaction
+    def variant_made(
+        self, tx: Transaction, conversion: str, attempt: int, made: VerifiedVariant
+    ) -> bool:
+        """Ends a pending variant with its files; False as in `step_changed`."""
+        if not _is_live(tx, conversion, attempt):
+            return False
+        tx.execute(
+            sa.update(variants)
+            .where(
+                variants.c.conversion == conversion,
+                variants.c.name == made.name,
+                variants.c.state == "pending",
+            )
+            .values(
+                files=[file.model_dump(mode="json") for file in made.files],
+                digest=made.digest,
+                effects=made.effects,
+                agreement=made.agreement,
+            )
+        )
+        _end_variant(
+            tx, conversion, made.name, "verified" if made.error is None else "failed", made.error
+        )
+        return True
+
+    @transaction
+    def finish_steps(
+        self,
+        tx: Transaction,
+        conversion: str,
+        attempt: int,
+        *,
+        samples: FileRecord | None,
+        outputs: FileRecord | None,
+    ) -> bool:
+        """All steps have ended: queues the benchmarks, or ends the conversion.
+
+        Args:
+            samples: What devices compute outputs for.
+            outputs: The source's outputs for them.
+        """
+        record = _read(tx, conversion)
+        if record is None or record.state != "converting" or record.attempt != attempt:
+            return False
+        verified = [v for v in read_variants(tx, conversion) if v.state == "verified"]
+        if not verified or record.device_selector in ("", "none"):
+            conclude(tx, conversion)
+            return True
+        tx.execute(
+            sa.update(conversions)
+            .where(conversions.c.id == conversion)
+            .values(state="benchmarking")
+        )
+        append_event(tx, conversion, "state_changed", {"state": "benchmarking"})
+        for variant in verified:
+            insert_benchmark(
+                tx,
+                NewBenchmark(
+                    record, variant, record.device_selector, record.benchmark, samples, outputs
+                ),
+            )
+        return True
+
+    @transaction
+    def fail(self, tx: Transaction, conversion: str, attempt: int, error: EdgeconvError) -> bool:
+        """Ends a conversion that failed as a whole; False as in `step_changed`."""
+        if not _is_live(tx, conversion, attempt):
+            return False
+        for variant in read_variants(tx, conversion):
+            if variant.state == "pending":
+                _end_variant(tx, conversion, variant.name, "failed", error.to_json())
+        conclude(tx, conversion, error=error.to_json())
+        return True
+
+    @transaction
+    def cancel(self, tx: Transaction, conversion: str) -> bool:
+        """Ends a conversion and what is open of it; False when it had ended.
+
+        Raises:
+            EdgeconvError: NOT_FOUND.
+        """
+        record = _read(tx, conversion)
+        if record is None:
+            raise EdgeconvError(
+                Reason.NOT_FOUND, f"There is no 'conversions/{conversion}'.", name=conversion
+            )
+        if record.state in TERMINAL_JOB_STATES:
+            return False
+        for variant in read_variants(tx, conversion):
+            if variant.state == "pending":
+                _end_variant(tx, conversion, variant.name, "cancelled", None)
+        conclude(tx, conversion, cancelled=True)
+        return True
+
+
+_PLACE = ("conversion", "position")
+
+
+def _read(tx: Transaction, conversion: str) -> ConversionRecord | None:
+    row = tx.row(sa.select(conversions).where(conversions.c.id == conversion))
+    return None if row is None else ConversionRecord.model_validate(row)
+
+
+def _is_live(tx: Transaction, conversion: str, attempt: int) -> bool:
+    query = sa.select(conversions.c.id).where(
+        conversions.c.id == conversion,
+        conversions.c.attempt == attempt,
+        conversions.c.state == "converting",
+    )
+    return tx.row(query) is not None
+
+
+def _end_variant(
+    tx: Transaction, conversion: str, name: str, state: str, error: dict[str, Any] | None
+) -> None:
+    ended = tx.execute(
+        sa.update(variants)
+        .where(
+            variants.c.conversion == conversion,
+            variants.c.name == name,
+            variants.c.state == "pending",
+        )
+        .values(state=state, error=error)
+    )
+    if ended.rowcount:
+        variant_changed(tx, conversion, name, state, (error or {}).get("message", ""))

@@ -1,0 +1,128 @@
+"""The memory of steps: what was made from what, once, whoever asks.
+
+A step is claimed by an executor, which gets a token that grows with each claim. Only the
+newest token may say that the step is done, so a worker that was thought dead and comes
+back is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from edgeconv.server.records import StepOutput
+from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
+from edgeconv.server.store.tables import executors, steps
+
+MAX_LOST_RUNS = 3
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """The step's result is known."""
+
+    output: StepOutput
+
+
+@dataclass(frozen=True)
+class StepClaim:
+    """The caller is to run the step."""
+
+    token: int
+
+
+@dataclass(frozen=True)
+class StepBusy:
+    """Another executor, or another job of this one, runs it."""
+
+
+@dataclass(frozen=True)
+class StepGivenUp:
+    """Executors died too often while they ran it; said once, then the count begins anew."""
+
+
+Claim = StepDone | StepClaim | StepBusy | StepGivenUp
+
+
+@dataclass(frozen=True)
+class Steps:
+    """All steps by key."""
+
+    database: Database
+
+    @transaction
+    def claim(
+        self, tx: Transaction, key: str, name: str, owner: str, *, alive_since_ns: int
+    ) -> Claim:
+        """Takes a step, unless it is done or held by a live executor.
+
+        Args:
+            alive_since_ns: An executor without a heartbeat since then is dead.
+        """
+        insert_new(
+            tx, steps,
+            {
+                "key": key, "name": name, "state": "new", "owner": "", "token": 0,
+                "lost_runs": 0, "output": None, "changed_ns": tx.now_ns,
+            },
+        )  # fmt: skip
+        alive = sa.select(executors.c.executor).where(executors.c.heartbeat_ns >= alive_since_ns)
+        lost = sa.and_(steps.c.state == "running", steps.c.owner.not_in(alive))
+        claimed = tx.row(
+            sa.update(steps)
+            .where(steps.c.key == key, sa.or_(steps.c.state == "new", lost))
+            .values(
+                state="running",
+                owner=owner,
+                token=steps.c.token + 1,
+                lost_runs=steps.c.lost_runs + sa.case((lost, 1), else_=0),
+                changed_ns=tx.now_ns,
+            )
+            .returning(steps.c.token, steps.c.lost_runs)
+        )
+        if claimed is None:
+            row = tx.row(sa.select(steps.c.output).where(steps.c.key == key))
+            if row is not None and row["output"] is not None:
+                return StepDone(StepOutput.model_validate(row["output"]))
+            return StepBusy()
+        if claimed["lost_runs"] >= MAX_LOST_RUNS:
+            tx.execute(sa.update(steps).where(steps.c.key == key).values(lost_runs=0, state="new"))
+            return StepGivenUp()
+        return StepClaim(claimed["token"])
+
+    @transaction
+    def finish(self, tx: Transaction, key: str, token: int, output: StepOutput) -> bool:
+        """Keeps a result; False when the claim was lost, and the result is to be thrown away."""
+        done = tx.execute(
+            sa.update(steps)
+            .where(steps.c.key == key, steps.c.token == token, steps.c.state == "running")
+            .values(
+                state="done",
+                output=output.model_dump(mode="json"),
+                lost_runs=0,
+                changed_ns=tx.now_ns,
+            )
+        )
+        tx.changed.add(f"steps/{key}")
+        return done.rowcount == 1
+
+    @transaction
+    def release(self, tx: Transaction, key: str, token: int) -> None:
+        """Gives a claim back, because the step failed or was cancelled."""
+        tx.execute(
+            sa.update(steps)
+            .where(steps.c.key == key, steps.c.token == token, steps.c.state == "running")
+            .values(state="new", lost_runs=0, changed_ns=tx.now_ns)
+        )
+        tx.changed.add(f"steps/{key}")
+
+    @transaction
+    def forget(self, tx: Transaction, key: str) -> None:
+        """Drops a result, because its files are damaged; it will be made again."""
+        tx.execute(
+            sa.update(steps)
+            .where(steps.c.key == key, steps.c.state == "done")
+            .values(state="new", output=None, changed_ns=tx.now_ns)
+        )
+        tx.changed.add(f"steps/{key}")
