@@ -105,7 +105,7 @@ def check_feeds(
     """
     if len(feeds) != len(inputs) or any(spec.name not in feeds for spec in inputs):
         wanted = ", ".join(spec.name for spec in inputs)
-        refuse(title, file, "run", f"the inputs are {wanted}, not {', '.join(feeds)}")
+        refuse(title, file, "run", f"the inputs are {wanted}, not {', '.join(feeds) or 'none'}")
     for spec in inputs:
         array = feeds[spec.name]
         if array.dtype.name != spec.dtype.value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,66 +60,95 @@ def write_dense_tflite(
 ) -> Path:
     """A TFLite file: one dense layer with a relu, input `in/put:0`, output `scores`.
 
-    Its tensors are called `tensor_in` and `tensor_out`; the user's names stand in the
+    Its tensors are called `tensor_in` and `tensor_out_0`; the user's names stand in the
     signature only.
     """
+    names = ("scores",) if signature else ()
+    return _write_tflite(path, [dense_weights(features, classes, seed=seed)], names)
+
+
+def write_many_outputs_tflite(path: Path, *, outputs: int = 12, features: int = 8) -> Path:
+    """A TFLite file with outputs `output_0`, `output_1`, …; number k is a dense layer of seed k.
+
+    Alphabetically `output_10` comes before `output_2`, which is how runtimes list the
+    names of a signature.
+    """
+    layers = [dense_weights(features, 3, seed=seed) for seed in range(outputs)]
+    return _write_tflite(path, layers, [f"output_{place}" for place in range(outputs)])
+
+
+_Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def _write_tflite(path: Path, layers: Sequence[_Layer], names: Sequence[str]) -> Path:
     import flatbuffers  # type: ignore[import-untyped]
     from ai_edge_litert import schema_py_generated as schema
 
-    weights, bias = dense_weights(features, classes, seed=seed)
     model = schema.ModelT()
     model.version = 3
     model.description = b"dense"
-    model.buffers = [schema.BufferT() for _ in range(3)]
-    model.buffers[1].data = np.frombuffer(weights.tobytes(), np.uint8)
-    model.buffers[2].data = np.frombuffer(bias.tobytes(), np.uint8)
+    model.buffers = [schema.BufferT()]
+    for array in (array for layer in layers for array in layer):
+        model.buffers.append(schema.BufferT())
+        model.buffers[-1].data = np.frombuffer(array.tobytes(), np.uint8)
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
     model.operatorCodes = [code]
-    model.subgraphs = [_dense_subgraph(schema, features, classes)]
-    if signature:
-        model.signatureDefs = [_dense_signature(schema)]
+    model.subgraphs = [_dense_subgraph(schema, layers)]
+    if names:
+        model.signatureDefs = [_signature(schema, names)]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     path.write_bytes(bytes(builder.Output()))
     return path
 
 
-def _dense_subgraph(schema: Any, features: int, classes: int) -> Any:
+def _dense_subgraph(schema: Any, layers: Sequence[_Layer]) -> Any:
+    """Tensor 0 is the input; then weights, bias and output of each layer."""
     graph = schema.SubGraphT()
     graph.name = b"main"
-    graph.tensors = [
-        _float_tensor(schema, "tensor_in", [1, features], 0),
-        _float_tensor(schema, "weights", [classes, features], 1),
-        _float_tensor(schema, "bias", [classes], 2),
-        _float_tensor(schema, "tensor_out", [1, classes], 0),
-    ]
-    graph.inputs, graph.outputs = [0], [3]
-    operator = schema.OperatorT()
-    operator.opcodeIndex = 0
-    operator.inputs, operator.outputs = [0, 1, 2], [3]
-    operator.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
-    operator.builtinOptions = schema.FullyConnectedOptionsT()
-    operator.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
-    graph.operators = [operator]
+    graph.tensors = [_float_tensor(schema, "tensor_in", (1, layers[0][0].shape[1]), 0)]
+    graph.inputs, graph.outputs, graph.operators = [0], [], []
+    for place, (weights, bias) in enumerate(layers):
+        first = len(graph.tensors)
+        graph.tensors += [
+            _float_tensor(schema, f"weights_{place}", weights.shape, 2 * place + 1),
+            _float_tensor(schema, f"bias_{place}", bias.shape, 2 * place + 2),
+            _float_tensor(schema, f"tensor_out_{place}", (1, len(bias)), 0),
+        ]
+        graph.outputs.append(first + 2)
+        graph.operators.append(_dense_operator(schema, [0, first, first + 1], first + 2))
     return graph
 
 
-def _float_tensor(schema: Any, name: str, shape: list[int], buffer: int) -> Any:
+def _dense_operator(schema: Any, inputs: list[int], output: int) -> Any:
+    operator = schema.OperatorT()
+    operator.opcodeIndex = 0
+    operator.inputs, operator.outputs = inputs, [output]
+    operator.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
+    operator.builtinOptions = schema.FullyConnectedOptionsT()
+    operator.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
+    return operator
+
+
+def _float_tensor(schema: Any, name: str, shape: tuple[int, ...], buffer: int) -> Any:
     tensor = schema.TensorT()
     tensor.name = name.encode()
-    tensor.shape = shape
+    tensor.shape = list(shape)
     tensor.type = schema.TensorType.FLOAT32
     tensor.buffer = buffer
     return tensor
 
 
-def _dense_signature(schema: Any) -> Any:
+def _signature(schema: Any, outputs: Sequence[str]) -> Any:
     signature = schema.SignatureDefT()
     signature.signatureKey = b"serving_default"
     signature.subgraphIndex = 0
     signature.inputs = [_named(schema, "in/put:0", 0)]
-    signature.outputs = [_named(schema, "scores", 3)]
+    # Sorted, as the files of converters have them.
+    signature.outputs = [
+        _named(schema, name, 3 * outputs.index(name) + 3) for name in sorted(outputs)
+    ]
     return signature
 
 
