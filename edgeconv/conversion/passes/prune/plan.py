@@ -1,0 +1,109 @@
+"""Which channels of a program go, and why the others can't."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeconv.conversion.passes.prune.channels import Ids, Lock
+from edgeconv.conversion.passes.prune.groups import Group, choose, find_groups, tensor_sets
+from edgeconv.conversion.passes.prune.importance import rank
+from edgeconv.conversion.passes.prune.tags import walk
+from edgeconv.conversion.passes.prune.walk import Walk
+from edgeconv.conversion.program import Program
+from edgeconv.recipe.specs import PruneOptions
+from edgeconv.results.effect import Note
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """What pruning will do.
+
+    Attributes:
+        walk: The walked graph.
+        groups: Everything that could be pruned.
+        dropped: Per group, the classes that go.
+    """
+
+    walk: Walk
+    groups: tuple[Group, ...]
+    dropped: tuple[Ids, ...]
+
+    @property
+    def all_dropped(self) -> Ids:
+        """The classes that go, of all groups."""
+        return np.concatenate([np.zeros(0, dtype=np.int64), *self.dropped])
+
+    @property
+    def channels_before(self) -> int:
+        """Rows of every layer that makes prunable channels."""
+        return int(sum(int(group.sizes.sum()) for group in self.groups))
+
+    @property
+    def channels_removed(self) -> int:
+        """Rows that go."""
+        pairs = zip(self.groups, self.dropped, strict=True)
+        return int(sum(int(g.counts[:, np.isin(g.classes, d)].sum()) for g, d in pairs))
+
+    @property
+    def groups_pruned(self) -> int:
+        """Groups that lose something."""
+        return sum(len(each) > 0 for each in self.dropped)
+
+
+def make_plan(program: Program, options: PruneOptions) -> PrunePlan:
+    """Walks the program and chooses what goes."""
+    state = walk(program.exported, program.origins)
+    groups = find_groups(state)
+    importance = rank(state, options.importance)
+    sets = tensor_sets(state)
+    dropped = [
+        choose(group, importance, sets, ratio=options.ratio, round_to=options.round_to)
+        for group in groups
+    ]
+    return PrunePlan(state, tuple(groups), tuple(dropped))
+
+
+def notes_of(plan: PrunePlan, round_to: int) -> tuple[Note, ...]:
+    """What locked, and which groups were left whole."""
+    return (*_lock_notes(plan.walk.channels.locks), *_whole_notes(plan, round_to))
+
+
+def named(names: Sequence[str]) -> str:
+    """A few names and how many more."""
+    unique = list(dict.fromkeys(names))
+    more = len(unique) - _NAMED
+    return ", ".join(unique[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _lock_notes(locks: Sequence[Lock]) -> list[Note]:
+    by_reason: dict[tuple[str, str], list[Lock]] = defaultdict(list)
+    for lock in locks:
+        by_reason[lock.operator, lock.because].append(lock)
+    return [
+        Note(
+            kind="locked",
+            subject=named([lock.where for lock in found]),
+            message=f"{sum(lock.channels for lock in found)} channels stay: {operator} {because}.",
+        )
+        for (operator, because), found in by_reason.items()
+    ]
+
+
+def _whole_notes(plan: PrunePlan, round_to: int) -> list[Note]:
+    whole = [
+        group for group, dropped in zip(plan.groups, plan.dropped, strict=True) if not len(dropped)
+    ]
+    if not whole:
+        return []
+    layers = [name for group in whole for name in group.layers]
+    message = (
+        f"{len(whole)} groups stay whole: nothing can go at this ratio with kept channels"
+        f" rounded up to a multiple of {round_to}."
+    )
+    return [Note(kind="info", subject=named(layers), message=message)]

@@ -1,0 +1,174 @@
+"""The pruning pass: walk, choose, rewrite, prove, recover."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.passes.prune.macs import count_macs, count_parameters
+from edgeconv.conversion.passes.prune.masks import Kept
+from edgeconv.conversion.passes.prune.plan import PrunePlan, make_plan, named, notes_of
+from edgeconv.conversion.passes.prune.proof import BOUND, failing, prove, seeded_runs
+from edgeconv.conversion.passes.prune.recovery import Mode, Recovered, recover, samples_that_fit
+from edgeconv.conversion.passes.prune.rewrite import rewrite, with_weights
+from edgeconv.conversion.program import Applicability, Context, Program
+from edgeconv.recipe.specs import PruneOptions, StepKind, StepSpec, spec_of
+from edgeconv.results.effect import Effect, Note
+from edgeconv.results.lineage import LineageStep
+
+
+class Prune:
+    """Removes whole channels and refits what is left."""
+
+    spec: ClassVar[StepSpec] = spec_of(StepKind.PASS, "prune")
+
+    def applicability(self, program: Program, options: PruneOptions) -> Applicability:
+        """Walks the graph; applicable if anything would go."""
+        plan = make_plan(program, options)
+        return Applicability(plan.channels_removed > 0, notes_of(plan, options.round_to))
+
+    def apply(
+        self, program: Program, options: PruneOptions, context: Context
+    ) -> tuple[Program, Effect]:
+        """The smaller program.
+
+        Raises:
+            EdgeconvError: NOTHING_TO_DO if no channel can go; DATA_NEEDED if recovery is
+                asked for without calibration data; INTERNAL if the proof fails.
+        """
+        if options.recover != "none" and not context.calibration:
+            raise EdgeconvError(
+                Reason.DATA_NEEDED,
+                f"Pruning with recover: {options.recover} needs calibration data.",
+                fix="Give calibration data, or say recover: none.",
+                option="recover",
+            )
+        context.report(0.0, "following the channels")
+        plan = make_plan(program, options)
+        if not plan.channels_removed:
+            raise _nothing(plan, options)
+        kept = Kept(plan.walk, plan.all_dropped)
+        context.report(0.1, "removing channels")
+        pruned = rewrite(program.exported, kept)
+        context.report(0.2, "proving")
+        error = _prove(program, pruned, plan, kept, context)
+        figures = _figures(program.exported, pruned, plan, error)
+        notes = list(notes_of(plan, options.round_to))
+        if options.recover != "none":
+            pruned, more, said = _recovered(program, pruned, kept, options.recover, context)
+            figures.update(more)
+            notes.extend(said)
+        effect = _effect(figures, notes)
+        step = LineageStep(
+            kind=self.spec.kind.value,
+            name=self.spec.name,
+            revision=self.spec.revision,
+            options=options.model_dump(mode="json"),
+            seed=context.seed,
+            effect=effect,
+        )
+        return program.then(pruned, step), effect
+
+
+def _prove(
+    program: Program, pruned: ExportedProgram, plan: PrunePlan, kept: Kept, context: Context
+) -> float:
+    runs = seeded_runs(program.exported, program.signature, context.calibration, context.seed)
+    error = prove(program.exported, pruned, kept, runs)
+    if error <= BOUND:
+        return error
+
+    def holds(place: int) -> bool:
+        alone = Kept(plan.walk, plan.dropped[place])
+        return prove(program.exported, rewrite(program.exported, alone), alone, runs) <= BOUND
+
+    raise failing([", ".join(group.layers) for group in plan.groups], holds)
+
+
+def _figures(
+    before: ExportedProgram, pruned: ExportedProgram, plan: PrunePlan, error: float
+) -> dict[str, float]:
+    return {
+        "channels_before": plan.channels_before,
+        "channels_removed": plan.channels_removed,
+        "groups": len(plan.groups),
+        "groups_pruned": plan.groups_pruned,
+        "macs_before": count_macs(before),
+        "macs_after": count_macs(pruned),
+        "parameters_before": count_parameters(before),
+        "parameters_after": count_parameters(pruned),
+        "proof_error": error,
+    }
+
+
+def _effect(figures: dict[str, float], notes: list[Note]) -> Effect:
+    share = 1 - figures["macs_after"] / max(figures["macs_before"], 1)
+    return Effect(
+        step="prune",
+        summary=(
+            f"Removed {figures['channels_removed']:.0f} of {figures['channels_before']:.0f}"
+            f" channels in {figures['groups_pruned']:.0f} of {figures['groups']:.0f} groups:"
+            f" {share:.0%} fewer MACs."
+        ),
+        changed=int(figures["channels_removed"]),
+        figures=figures,
+        notes=tuple(notes),
+    )
+
+
+def _nothing(plan: PrunePlan, options: PruneOptions) -> EdgeconvError:
+    notes = notes_of(plan, options.round_to)
+    why = " ".join(f"{note.subject}: {note.message}" for note in notes) or (
+        "no layer makes channels that another one takes"
+    )
+    return EdgeconvError(
+        Reason.NOTHING_TO_DO,
+        f"There is nothing to prune: {why}",
+        fix="Raise the ratio, or lower round_to.",
+        ratio=options.ratio,
+        round_to=options.round_to,
+    )
+
+
+def _recovered(
+    program: Program, pruned: ExportedProgram, kept: Kept, mode: Mode, context: Context
+) -> tuple[ExportedProgram, dict[str, float], list[Note]]:
+    samples = context.calibration
+    assert samples is not None
+    count = samples_that_fit(program.exported, pruned, len(samples))
+    places = np.random.default_rng(context.seed).permutation(len(samples))[:count]
+    runs = [
+        [torch.from_numpy(sample[spec.name]) for spec in program.signature.inputs]
+        for sample in samples.take(sorted(places.tolist()))
+    ]
+    done = recover(
+        program.exported, pruned, kept, runs, mode, seed=context.seed,
+        report=lambda fraction: context.report(0.3 + 0.7 * fraction, "refitting"),
+    )  # fmt: skip
+    figures = {
+        "layers_refitted": done.refitted,
+        "statistics_matched": done.restated,
+        "recovery_samples": done.samples,
+        "snr_before_recovery_db": done.snr_before_db,
+        "snr_after_recovery_db": done.snr_after_db,
+    }
+    return with_weights(pruned, done.weights, None), figures, _recovery_notes(done, len(samples))
+
+
+def _recovery_notes(done: Recovered, available: int) -> list[Note]:
+    notes = []
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for where, because in done.left:
+        by_reason[because].append(where)
+    for because, found in by_reason.items():
+        message = f"{len(found)} layers keep their weights in the refit: each {because}."
+        notes.append(Note(kind="fallback", subject=named(found), message=message))
+    if done.samples < available:
+        message = f"Recovery used {done.samples} of {available} samples, to stay within memory."
+        notes.append(Note(kind="info", subject="calibration", message=message))
+    return notes

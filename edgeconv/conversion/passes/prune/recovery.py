@@ -1,0 +1,270 @@
+"""Getting back what pruning lost, without labels: the pruned program is refitted, layer by
+layer in its own order, to what the original computes on calibration data.
+
+Each layer sees what the already refitted layers before it give, so later layers correct
+what earlier ones could not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from edgeconv.conversion.passes.prune.graph import arguments, flat_outputs, operator_name
+from edgeconv.conversion.passes.prune.layer import Layer, find_layers
+from edgeconv.conversion.passes.prune.least_squares import Sums, refit
+from edgeconv.conversion.passes.prune.lockstep import Lockstep, peak_bytes
+from edgeconv.conversion.passes.prune.masks import Kept
+from edgeconv.conversion.passes.prune.rewrite import with_weights
+
+Mode = Literal["batchnorm", "least-squares"]
+Run = Sequence[Tensor]
+
+_MEMORY_BYTES = 1 << 30
+_LEAST_ROWS = 8192
+_HOLD_OUT_EVERY = 4
+_SAME = 1e-5
+_MOST_SCALE = 4.0
+_WIDEST = 6000
+
+
+@dataclass
+class Recovered:
+    """What recovery did.
+
+    Attributes:
+        weights: Key → refitted weight.
+        refitted: Layers refitted by least squares.
+        restated: Layers and normalisations whose statistics were matched.
+        left: The user's names of layers that could not be refitted, with the reason.
+        samples: Samples used.
+        snr_before_db: Centred SNR of the outputs, worst output, before recovery.
+        snr_after_db: The same after it.
+    """
+
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    refitted: int = 0
+    restated: int = 0
+    left: list[tuple[str, str]] = field(default_factory=list)
+    samples: int = 0
+    snr_before_db: float = math.nan
+    snr_after_db: float = math.nan
+
+
+def samples_that_fit(original: ExportedProgram, pruned: ExportedProgram, available: int) -> int:
+    """How many samples can be held at once."""
+    each = peak_bytes(original) + peak_bytes(pruned)
+    return max(1, min(available, _MEMORY_BYTES // max(each, 1)))
+
+
+def recover(
+    original: ExportedProgram,
+    pruned: ExportedProgram,
+    kept: Kept,
+    runs: Sequence[Run],
+    mode: Mode,
+    *,
+    seed: int,
+    report: Callable[[float], None],
+) -> Recovered:
+    """Refits the pruned program's weights to the original's activations.
+
+    Args:
+        runs: Inputs of each sample, in the program's order.
+        report: Called with a fraction.
+    """
+    with torch.no_grad():
+        return _Recovery(original, pruned, kept, runs, mode, seed).run(report)
+
+
+class _Recovery:
+    def __init__(
+        self,
+        original: ExportedProgram,
+        pruned: ExportedProgram,
+        kept: Kept,
+        runs: Sequence[Run],
+        mode: Mode,
+        seed: int,
+    ) -> None:
+        self.want = Lockstep(original, runs)
+        self.have = Lockstep(pruned, runs)
+        self.unfitted = pruned
+        self.runs = runs
+        self.kept = kept
+        self.mode = mode
+        self.random = np.random.default_rng(seed)
+        self.layers = find_layers(pruned)
+        self.done = Recovered(samples=len(runs))
+
+    def run(self, report: Callable[[float], None]) -> Recovered:
+        before = dict(self.have.weights)
+        names = [node.name for node in self.want.nodes.values() if node.op == "call_function"]
+        for place, name in enumerate(names):
+            self.want.run(name)
+            self._fit(name)
+            self.want.let_go(name)
+            self.have.let_go(name)
+            report(place / len(names))
+        self._judge()
+        self.done.weights = {
+            key: tensor for key, tensor in self.have.weights.items() if tensor is not before[key]
+        }
+        return self.done
+
+    def _fit(self, name: str) -> None:
+        node = self.have.nodes[name]
+        if operator_name(node) == "aten.batch_norm":
+            self._restate_norm(node)
+        self.have.run(name)
+        layer = self.layers.get(name)
+        if layer is None or self._same(node):
+            return
+        if self.mode == "least-squares" and self._refit(layer):
+            self.have.run(name)
+            return
+        if not _norm_after(node) and self._restate_layer(layer):
+            self.have.run(name)
+
+    def _targets(self, node: Node) -> list[Tensor]:
+        original = self.want.nodes[node.name]
+        return [self.kept.take(original, value) for value in self.want.values(original)]
+
+    def _same(self, node: Node) -> bool:
+        pairs = zip(self._targets(node)[:4], self.have.values(node)[:4], strict=True)
+        return all(
+            float((want - got).abs().max()) <= _SAME * float(want.abs().max())
+            for want, got in pairs
+        )
+
+    def _refit(self, layer: Layer) -> bool:
+        """Refits a layer by least squares; False if it stays as it was."""
+        matrix = layer.matrix(self.have.weights).double()
+        groups, made, taken = matrix.shape
+        if not layer.can_refit or taken > _WIDEST or len(self.runs) < _HOLD_OUT_EVERY:
+            return self._leave(layer, "has a form that is not refitted")
+        fitting, held_out = Sums(groups, taken, made), Sums(groups, taken, made)
+        targets = self._targets(layer.node)
+        rows = -(-max(_LEAST_ROWS, 2 * taken) // len(targets))
+        for place, (value, want) in enumerate(
+            zip(self.have.values(layer.source), targets, strict=True)
+        ):
+            x, y = layer.patches(value), layer.results(want)
+            if x.shape[1] > rows:
+                some = torch.from_numpy(self.random.choice(x.shape[1], rows, replace=False))
+                x, y = x[:, some], y[:, some]
+            is_held_out = place % _HOLD_OUT_EVERY == _HOLD_OUT_EVERY - 1
+            (held_out if is_held_out else fitting).add(x, y)
+        norm = _norm_after(layer.node)
+        offset = self._offset(layer, matrix, fitting, norm)
+        fitted = layer.bias is not None or norm is not None
+        fit = refit(fitting, held_out, matrix, offset, "fitted" if fitted else "none")
+        if fit is None:
+            return self._leave(layer, "has no better fit on samples held out")
+        self.have.weights[layer.weight] = layer.weight_of(fit.matrix, self.have.weights)
+        if layer.bias is not None:
+            old = self.have.weights[layer.bias]
+            self.have.weights[layer.bias] = fit.offset.reshape(old.shape).to(old.dtype)
+        self.done.refitted += 1
+        return True
+
+    def _offset(self, layer: Layer, matrix: Tensor, sums: Sums, norm: Node | None) -> Tensor:
+        if layer.bias is not None:
+            return self.have.weights[layer.bias].double().reshape(sums.y.shape)
+        if norm is not None:
+            # The normalisation that follows takes any offset up in its mean.
+            return (sums.y - (matrix @ sums.x.unsqueeze(2)).squeeze(2)) / sums.rows
+        return torch.zeros_like(sums.y)
+
+    def _leave(self, layer: Layer, because: str) -> bool:
+        self.done.left.append((layer.node.name, because))
+        return False
+
+    def _restate_layer(self, layer: Layer) -> bool:
+        """Scales and shifts a layer's outputs to the mean and deviation they had."""
+        axis = layer.axis
+        want_mean, want_var = _moments(self._targets(layer.node), axis)
+        have_mean, have_var = _moments(self.have.values(layer.node), axis)
+        scale = _ratio(want_var, have_var).sqrt()
+        weights = self.have.weights
+        weights[layer.weight] = layer.scaled(scale, weights)
+        if layer.bias is not None:
+            old = weights[layer.bias]
+            shifted = old.double() * scale + want_mean - have_mean * scale
+            weights[layer.bias] = shifted.to(old.dtype)
+        self.done.restated += 1
+        return True
+
+    def _restate_norm(self, node: Node) -> None:
+        """Moves a normalisation's statistics by as much as its input's moved."""
+        given = arguments(node)
+        mean, var = (self.have.keys.get(getattr(given[each], "name", ""))
+                     for each in ("running_mean", "running_var"))  # fmt: skip
+        source = given["input"]
+        if mean is None or var is None or self._same(source):
+            return
+        want_mean, want_var = _moments(self._targets(source), 1)
+        have_mean, have_var = _moments(self.have.values(source), 1)
+        weights = self.have.weights
+        moved = weights[mean].double() + have_mean - want_mean
+        grown = weights[var].double() * _ratio(have_var, want_var)
+        weights[mean] = moved.to(weights[mean].dtype)
+        weights[var] = grown.to(weights[var].dtype)
+        self.done.restated += 1
+
+    def _judge(self) -> None:
+        want = self.want.outputs()
+        self.done.snr_after_db = _snr_db(want, self.have.outputs())
+        module = with_weights(self.unfitted, {}).module(check_guards=False)
+        got = [flat_outputs(module(*(tensor.clone() for tensor in run))) for run in self.runs]
+        self.done.snr_before_db = _snr_db(want, got)
+
+
+def _norm_after(node: Node) -> Node | None:
+    users = list(node.users)
+    if len(users) == 1 and operator_name(users[0]) == "aten.batch_norm":
+        return users[0]
+    return None
+
+
+def _moments(values: Sequence[Tensor], axis: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel over samples and positions, float64."""
+    total = square = torch.zeros(())
+    count = 0
+    for value in values:
+        flat = value.double().movedim(axis, 0).flatten(1)
+        total = total + flat.sum(1)
+        square = square + flat.square().sum(1)
+        count += flat.shape[1]
+    mean = total / count
+    return mean, (square / count - mean.square()).clamp_min(0)
+
+
+def _ratio(over: Tensor, under: Tensor) -> Tensor:
+    """over / under within bounds; 1 for channels that don't vary."""
+    tiny = 1e-12
+    dead = (over < tiny) | (under < tiny)
+    ratio = (over / under.clamp_min(tiny)).clamp(_MOST_SCALE**-2, _MOST_SCALE**2)
+    return torch.where(dead, torch.ones_like(ratio), ratio)
+
+
+def _snr_db(want: Sequence[Sequence[Tensor]], have: Sequence[Sequence[Tensor]]) -> float:
+    """Centred SNR of the worst output that varies; NaN if none does."""
+    worst = math.nan
+    for place in range(len(want[0])):
+        wanted = torch.stack([each[place].double() for each in want])
+        got = torch.stack([each[place].double() for each in have])
+        signal = float((wanted - wanted.mean(0)).square().sum())
+        noise = float((wanted - got).square().sum())
+        if wanted.is_floating_point() and signal > 0:
+            snr = 10 * math.log10(signal / max(noise, 1e-300))
+            worst = snr if math.isnan(worst) else min(worst, snr)
+    return worst
