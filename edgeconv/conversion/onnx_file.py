@@ -91,6 +91,13 @@ def weight_types(model: ModelProto) -> dict[str, int]:
     return dict(sizes)
 
 
+def has_traces(model: ModelProto) -> bool:
+    """Whether a node carries metadata or a doc string, in which exporters put stack traces."""
+    return any(
+        node.doc_string or len(getattr(node, "metadata_props", ())) for node in nodes_of(model)
+    )
+
+
 def strip(model: ModelProto) -> None:
     """Removes all that tells of the source's code, in place: traces, metadata, doc strings."""
     model.doc_string = ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,8 @@ from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec
 
 LABEL = "label"
 _SPLIT_EVERY = 4
+_TOKENS = 100
+_SAMPLE_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True)
@@ -67,20 +72,42 @@ def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
         raise EdgeconvError(
             Reason.DATASET_INVALID, f"A dataset is one .npz file, not {len(files)}."
         )
+    arrays = read_npz(files[0])
+    if not arrays:
+        raise EdgeconvError(Reason.DATASET_INVALID, f"{files[0].name!r} holds no arrays.")
+    return arrays
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz file; never unpickles.
+
+    Raises:
+        EdgeconvError: DATASET_INVALID with the array that can't be read.
+    """
     arrays = {}
-    name = files[0].name
+    name = path.name
     try:
-        with np.load(files[0], allow_pickle=False) as archive:
+        with np.load(path, allow_pickle=False) as archive:
+            if not hasattr(archive, "files"):
+                raise _invalid(name, "it is a single array, not an .npz archive")
             for name in archive.files:
                 arrays[name] = archive[name]
+    except EdgeconvError:
+        raise
     except (ValueError, OSError, KeyError, EOFError, SyntaxError) as error:
         raise _invalid(name, f"it can't be read: {error}") from error
     except Exception as error:
         # zipfile and zlib raise types of their own for damaged members.
         raise _invalid(name, f"it is damaged: {error}") from error
-    if not arrays:
-        raise EdgeconvError(Reason.DATASET_INVALID, f"{files[0].name!r} holds no arrays.")
     return arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes an npz: any name, no compression, equal bytes for equal arrays."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def inspect_arrays(arrays: Mapping[str, NDArray[Any]]) -> DatasetInspection:
@@ -136,22 +163,34 @@ def fit_samples(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[TensorSpec]
 
 
 def synthesize(inputs: Sequence[TensorSpec], *, count: int, seed: int) -> Samples:
-    """Seeded samples that respect dtypes: normal floats, small token ids, random bools.
+    """Seeded samples that respect dtypes and what names tell.
 
-    Integers lie in 0…99, a range that embedding tables of trained models have; a
-    smaller table shows as an error of the source itself.
+    Floats are normal. Integers lie in 0…99, a range that embedding tables of trained
+    models have (a smaller table shows as an error of the source itself); 8-bit ones, as
+    in images, fill their range. A mask is all ones, a sample rate 16,000.
     """
     rng = np.random.default_rng(seed)
-    made: dict[str, NDArray[Any]] = {}
-    for spec in inputs:
-        shape = (count, *spec.shape)
-        if spec.dtype is DType.BOOL:
-            made[spec.name] = rng.integers(0, 2, shape).astype(np.bool_)
-        elif spec.dtype.is_floating:
-            made[spec.name] = rng.standard_normal(shape).astype(_numpy_dtype(spec.dtype))
-        else:
-            made[spec.name] = rng.integers(0, 100, shape).astype(spec.dtype.value)
+    made = {spec.name: _synthetic(spec, count, rng) for spec in inputs}
     return Samples(made, None, "synthetic")
+
+
+def _synthetic(spec: TensorSpec, count: int, rng: np.random.Generator) -> NDArray[Any]:
+    shape = (count, *spec.shape)
+    if spec.dtype.is_floating:
+        return rng.standard_normal(shape).astype(_numpy_dtype(spec.dtype))
+    words = set(re.split(r"[^a-z]+", spec.name.lower()))
+    if spec.dtype is DType.BOOL:
+        values = rng.integers(0, 2, shape)
+    elif words & {"mask", "masks"}:
+        values = np.ones(shape, dtype=np.int64)
+    elif words & {"sr", "rate"} and math.prod(spec.shape) == 1:
+        values = np.full(shape, _SAMPLE_RATE_HZ)
+    elif spec.dtype in (DType.UINT8, DType.INT8):
+        bounds = np.iinfo(spec.dtype.value)
+        values = rng.integers(bounds.min, bounds.max + 1, shape)
+    else:
+        values = rng.integers(0, _TOKENS, shape)
+    return values.astype(spec.dtype.value)
 
 
 def _numpy_dtype(dtype: DType) -> str:

@@ -1,0 +1,172 @@
+"""How far outputs agree with a reference; nothing is read at once but one sample.
+
+The signal of the signal-to-noise ratio is what varies over samples: an output that is
+mostly a constant would look good under any fault otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_DB = 300.0
+"""Given for outputs that are equal: more than the doubles of the sums could tell."""
+_FLAT = 1e-12
+"""Share of an output's energy below which its variation is rounding, not signal."""
+
+
+@dataclass
+class OutputComparison:
+    """Figures of one output, gathered sample by sample.
+
+    Integers and bools are compared for equality, floats by distance.
+    """
+
+    is_floating: bool
+    samples: int = 0
+    finite: bool = True
+    max_abs_error: float = 0.0
+    max_abs_reference: float = 0.0
+    _noise: float = 0.0
+    _energy: float = 0.0
+    _spread: float = 0.0
+    _mean: NDArray[np.float64] | None = field(default=None, repr=False)
+    _elements: int = 0
+    _equal: int = 0
+    _rows: int = 0
+    _same_argmax: int = 0
+
+    def add(self, reference: NDArray[Any], got: NDArray[Any]) -> None:
+        """Takes one sample in.
+
+        Args:
+            reference: One sample of the reference, of any shape.
+            got: The same sample of the artifact, of that shape.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if reference.shape != got.shape:
+            raise ValueError(f"shapes {reference.shape} and {got.shape} differ")
+        self.samples += 1
+        self._elements += reference.size
+        self._equal += int(np.count_nonzero(reference == got))
+        self._count_argmax(reference, got)
+        if self.is_floating:
+            self._add_floats(reference.astype(np.float64), got.astype(np.float64))
+
+    def _add_floats(self, reference: NDArray[np.float64], got: NDArray[np.float64]) -> None:
+        if not np.isfinite(got).all():
+            # Where the reference itself is infinite the same infinity is agreement.
+            same = (reference == got) | (np.isnan(reference) & np.isnan(got))
+            self.finite = self.finite and bool((np.isfinite(got) | same).all())
+        usable = np.isfinite(reference) & np.isfinite(got)
+        reference, got = np.where(usable, reference, 0), np.where(usable, got, 0)
+        error = reference - got
+        self.max_abs_error = max(self.max_abs_error, float(np.abs(error).max(initial=0)))
+        peak = float(np.abs(reference).max(initial=0))
+        self.max_abs_reference = max(self.max_abs_reference, peak)
+        self._noise += float(np.sum(error * error))
+        self._energy += float(np.sum(reference * reference))
+        self._add_spread(reference)
+
+    def _add_spread(self, reference: NDArray[np.float64]) -> None:
+        # Welford, Technometrics 4 (1962): sums of squares around a running mean.
+        if self._mean is None:
+            self._mean = np.zeros_like(reference)
+        before = reference - self._mean
+        self._mean = self._mean + before / self.samples
+        self._spread += float(np.sum(before * (reference - self._mean)))
+
+    def _count_argmax(self, reference: NDArray[Any], got: NDArray[Any]) -> None:
+        if reference.ndim and reference.shape[-1] > 1:
+            same = np.argmax(reference, axis=-1) == np.argmax(got, axis=-1)
+            self._rows += same.size
+            self._same_argmax += int(np.count_nonzero(same))
+
+    @property
+    def snr_db(self) -> float | None:
+        """10·log10(Σ(ref - mean over samples)² / Σ(ref - got)²) in dB.
+
+        At most `MOST_DB`, which stands for equal; None when the output does not vary.
+        """
+        if not self.is_floating or self.samples < 2 or self._spread <= _FLAT * self._energy:
+            return None
+        if self._noise == 0:
+            return MOST_DB
+        return min(10 * math.log10(self._spread / self._noise), MOST_DB)
+
+    @property
+    def equal_share(self) -> float:
+        """Share of elements that are exactly equal, 0 to 1; 1 when there are none."""
+        return self._equal / self._elements if self._elements else 1.0
+
+    @property
+    def argmax_agreement(self) -> float | None:
+        """Share of rows along the last axis with the same largest element.
+
+        None where the last axis has fewer than two elements.
+        """
+        return self._same_argmax / self._rows if self._rows else None
+
+
+def compare(reference: NDArray[Any], got: NDArray[Any]) -> OutputComparison:
+    """The comparison of whole arrays of shape [samples, …].
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if reference.shape != got.shape:
+        raise ValueError(f"shapes {reference.shape} and {got.shape} differ")
+    comparison = OutputComparison(is_floating=is_floating(reference))
+    for expected, found in zip(reference, got, strict=True):
+        comparison.add(np.asarray(expected), np.asarray(found))
+    return comparison
+
+
+def is_floating(array: NDArray[Any]) -> bool:
+    """Whether the elements are floats of any width, bfloat16 included."""
+    return np.issubdtype(array.dtype, np.floating) or "float" in array.dtype.name
+
+
+def centred_snr_db(reference: NDArray[Any], got: NDArray[Any]) -> float | None:
+    """See `OutputComparison.snr_db`; arrays of shape [samples, …]."""
+    return compare(reference, got).snr_db
+
+
+def max_abs_error(reference: NDArray[Any], got: NDArray[Any]) -> float:
+    """Largest distance of two floats in the same place; arrays of shape [samples, …]."""
+    return compare(reference, got).max_abs_error
+
+
+def argmax_agreement(reference: NDArray[Any], got: NDArray[Any]) -> float | None:
+    """See `OutputComparison.argmax_agreement`; arrays of shape [samples, …]."""
+    return compare(reference, got).argmax_agreement
+
+
+def equal_share(reference: NDArray[Any], got: NDArray[Any]) -> float:
+    """Share of elements that are exactly equal; arrays of shape [samples, …]."""
+    return compare(reference, got).equal_share
+
+
+def accuracy(outputs: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Share of labels that the largest element along the last axis hits.
+
+    Args:
+        outputs: Scores of shape [samples, …, classes]; axes of size 1 that the labels
+            don't have are left out.
+        labels: Integers of shape [samples, …].
+
+    Raises:
+        ValueError: the outputs are not scores for these labels.
+    """
+    if outputs.ndim < 2 or outputs.shape[-1] < 2:
+        raise ValueError(f"outputs of shape {outputs.shape} hold no classes along the last axis")
+    found = np.argmax(outputs, axis=-1)
+    if found.size != labels.size:
+        raise ValueError(f"{found.shape} predictions don't fit labels of {labels.shape}")
+    return float(np.mean(found.reshape(-1) == labels.reshape(-1)))

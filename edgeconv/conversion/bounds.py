@@ -1,0 +1,101 @@
+"""What an artifact is held to, and what is flagged where nothing holds it. Pure.
+
+Full precision has a bound always: below 60 dB a converter's fault is likelier than
+rounding, unless the error is at the noise of floats of the output's size. Lossy variants
+are held to what the recipe says, and flagged where it says nothing.
+"""
+
+from __future__ import annotations
+
+from edgeconv.analysis.agreement import OutputComparison
+from edgeconv.recipe.specs import VerifyOptions
+from edgeconv.results.agreement import OutputAgreement
+from edgeconv.results.effect import Note
+
+FP32_SNR_DB = 60.0
+FP32_SHARE_OF_PEAK = 1e-5
+_EQUAL_SHARE = 0.999
+_FP16_FLAG_DB = 40.0
+_ARGMAX_FLAG = 0.95
+_FLAG_DB = 20.0
+
+
+def judge_output(
+    name: str, figures: OutputComparison, options: VerifyOptions
+) -> tuple[OutputAgreement, list[Note]]:
+    """The agreement of one output with its bound, and what to flag."""
+    passed, bound = _judge(figures, options)
+    notes = []
+    if not figures.finite:
+        passed = False
+        notes.append(_flag(name, "It holds NaN or infinity where the source has a number."))
+    elif not bound:
+        notes += _flags(name, figures, options)
+    agreement = OutputAgreement(
+        output=name,
+        snr_db=figures.snr_db,
+        max_abs_error=figures.max_abs_error if figures.is_floating else None,
+        max_abs_reference=figures.max_abs_reference if figures.is_floating else None,
+        argmax_agreement=figures.argmax_agreement,
+        equal_share=None if figures.is_floating else figures.equal_share,
+        passed=passed,
+        bound=bound,
+    )
+    return agreement, notes
+
+
+def judge_metric(
+    reference: float | None, value: float | None, options: VerifyOptions
+) -> tuple[bool, list[Note]]:
+    """Whether the task metric dropped by no more than the recipe allows."""
+    if options.max_drop is None:
+        return True, []
+    if reference is None or value is None:
+        words = "`max_drop` was not judged: there are no labels that fit the first output."
+        return True, [_flag("max_drop", words)]
+    # Rounded, since a difference of two shares is not exact in binary.
+    drop = round(reference - value, 9)
+    if drop <= options.max_drop:
+        return True, []
+    words = f"It dropped from {reference:.4f} to {value:.4f}, more than {options.max_drop:g}."
+    return False, [_flag("max_drop", words)]
+
+
+def _judge(figures: OutputComparison, options: VerifyOptions) -> tuple[bool, str]:
+    exact = options.precision == "fp32" and not options.lossy
+    if not figures.is_floating:
+        if exact:
+            return figures.equal_share >= _EQUAL_SHARE, f"≥ {_EQUAL_SHARE:g} equal"
+        return True, ""
+    snr = figures.snr_db
+    least = options.min_snr_db
+    kept = least is None or snr is None or snr >= least
+    if exact:
+        noise = FP32_SHARE_OF_PEAK * figures.max_abs_reference
+        close = figures.max_abs_error <= noise or (snr is not None and snr >= FP32_SNR_DB)
+        bound = f"≥ {FP32_SNR_DB:g} dB or error ≤ {FP32_SHARE_OF_PEAK:g} of the largest value"
+        return close and kept, bound if least is None else f"{bound}, and ≥ {least:g} dB"
+    if least is None or snr is None:
+        return True, ""
+    return kept, f"≥ {least:g} dB"
+
+
+def _flags(name: str, figures: OutputComparison, options: VerifyOptions) -> list[Note]:
+    notes = []
+    snr, argmax = figures.snr_db, figures.argmax_agreement
+    if not figures.is_floating:
+        if figures.equal_share < _ARGMAX_FLAG:
+            notes.append(_flag(name, f"Only {figures.equal_share:.1%} of the values are equal."))
+        return notes
+    if snr is not None and options.min_snr_db is None:
+        least = _FP16_FLAG_DB if options.precision == "fp16" else _FLAG_DB
+        if snr < least and (options.precision == "fp16" or argmax is None):
+            notes.append(_flag(name, f"{snr:.1f} dB against the source, below {least:g} dB."))
+    if argmax is not None and argmax < _ARGMAX_FLAG:
+        words = f"The largest element is the source's in {argmax:.1%} of the rows only."
+        notes.append(_flag(name, words))
+    return notes
+
+
+def _flag(subject: str, message: str) -> Note:
+    return Note(kind="flagged", subject=subject, message=message)

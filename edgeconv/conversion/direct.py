@@ -1,0 +1,114 @@
+"""The direct road: the user's own ONNX graph, as it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import onnx
+from onnx import ModelProto, TensorProto
+from onnx.external_data_helper import ExternalDataInfo
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.onnx_file import (
+    ONNX_FILE,
+    graphs_of,
+    has_traces,
+    operator_counts,
+    opset_of,
+    strip,
+)
+from edgeconv.conversion.program import Artifact
+from edgeconv.conversion.samples import synthesize
+from edgeconv.conversion.sources import OnnxSource, onnx_file, signature_of
+from edgeconv.recipe.specs import StepKind, spec_of
+from edgeconv.results.effect import Effect, Note
+from edgeconv.results.lineage import Lineage, LineageStep
+
+
+def take_directly(
+    folder: Path, source_digest: str, shapes: Mapping[str, Sequence[int]], out_folder: Path
+) -> tuple[Artifact, Effect]:
+    """Copies the model's files; its graph is called `model.onnx`.
+
+    The bytes stay as they are, except that source stack traces in the graph's metadata
+    are removed, which a note says. Weights beside the graph keep the name under which
+    the graph refers to them. The signature is the static one at `shapes`; the graph's own
+    axes stay open where they are.
+
+    Raises:
+        EdgeconvError: MODEL_UNREADABLE, MODEL_UNSAFE, RUNTIME_REFUSED.
+    """
+    source = onnx_file(folder)
+    try:
+        model = onnx.load(str(source), load_external_data=False)
+    except Exception as fault:
+        # protobuf's own type stands in a compiled module.
+        raise EdgeconvError(
+            Reason.MODEL_UNREADABLE, f"{source.name!r} is no ONNX model: {fault}", file=source.name
+        ) from fault
+    notes = _copy(model, source, out_folder)
+    runner = OnnxSource(out_folder / ONNX_FILE, shapes)
+    sample = next(iter(synthesize(runner.inputs, count=1, seed=0)))
+    signature = signature_of(runner, runner.run(sample))
+    counts = operator_counts(model)
+    effect = Effect(
+        step="direct",
+        summary=f"the user's own graph: {sum(counts.values())} operators, opset {opset_of(model)}",
+        changed=max(sum(counts.values()), 1),
+        figures={"size_bytes": sum(file.stat().st_size for file in out_folder.iterdir())},
+        notes=notes,
+    )
+    spec = spec_of(StepKind.DIRECT, "direct")
+    step = LineageStep(
+        kind=spec.kind,
+        name=spec.name,
+        revision=spec.revision,
+        options={"shapes": {name: list(shape) for name, shape in shapes.items()}},
+        effect=effect,
+    )
+    lineage = Lineage(source=source_digest).then(step)
+    return Artifact("onnx", out_folder, ONNX_FILE, signature, lineage), effect
+
+
+def _copy(model: ModelProto, source: Path, out_folder: Path) -> tuple[Note, ...]:
+    for name in sorted(set(_weights_beside(model))):
+        _check_name(name)
+        beside = source.parent / name
+        if not beside.is_file():
+            raise EdgeconvError(
+                Reason.MODEL_UNREADABLE,
+                f"The graph refers to weights in {name!r}, which is not there.",
+                fix="Send the file along with the graph.",
+                file=name,
+            )
+        shutil.copyfile(beside, out_folder / name)
+    if has_traces(model):
+        strip(model)
+        content = model.SerializeToString(deterministic=True)
+        (out_folder / ONNX_FILE).write_bytes(content)
+        words = "Stack traces and metadata of the source's code were removed from the graph."
+        return (Note(kind="dropped", subject="metadata", message=words),)
+    shutil.copyfile(source, out_folder / ONNX_FILE)
+    return ()
+
+
+def _weights_beside(model: ModelProto) -> Iterator[str]:
+    for graph in graphs_of(model):
+        tensors = list(graph.initializer)
+        for node in graph.node:
+            tensors += [attribute.t for attribute in node.attribute if attribute.HasField("t")]
+        for tensor in tensors:
+            if tensor.data_location == TensorProto.EXTERNAL:
+                yield ExternalDataInfo(tensor).location
+
+
+def _check_name(name: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or len(path.parts) != 1 or name in {"..", ONNX_FILE} or "\\" in name:
+        raise EdgeconvError(
+            Reason.MODEL_UNSAFE,
+            f"The graph keeps weights in {name!r}, which is no plain file beside it.",
+            file=name,
+        )
