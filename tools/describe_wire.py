@@ -15,7 +15,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 from grpc_tools import protoc
 
-ROOT = Path(__file__).resolve().parent.parent
+PROTOS = Path(__file__).resolve().parent.parent / "protos"
 _SERVICE, _METHOD, _MESSAGE, _FIELD, _ENUM, _VALUE = 6, 2, 4, 2, 5, 2
 """Field numbers of descriptor.proto, out of which the paths of comments are made."""
 
@@ -23,25 +23,25 @@ _SERVICE, _METHOD, _MESSAGE, _FIELD, _ENUM, _VALUE = 6, 2, 4, 2, 5, 2
 def describe() -> str:
     """A section a file: services with their calls, then messages and enums."""
     lines: list[str] = []
-    for file in _files():
+    for file in _files(PROTOS):
         lines += [f"## {Path(file.name).name}", ""]
         lines += _describe_file(file)
     return "\n".join(lines)
 
 
-def uncommented() -> list[str]:
+def uncommented(protos: Path = PROTOS) -> list[str]:
     """Messages, fields, enums, values, services and calls without a comment."""
     missing = []
-    for file in _files():
+    for file in _files(protos):
         comments = _comments(file)
         missing += [name for name, path in _named(file) if not comments.get(path)]
     return missing
 
 
-def _files() -> list[FileDescriptorProto]:
-    protos = sorted((ROOT / "protos" / "edgeconv" / "v1").glob("*.proto"))
+def _files(folder: Path) -> list[FileDescriptorProto]:
+    protos = sorted((folder / "edgeconv" / "v1").glob("*.proto"))
     includes = [
-        ROOT / "protos",
+        folder,
         Path(status_pb2.__file__).parent.parent.parent,
         Path(protoc.__file__).parent / "_proto",
     ]
