@@ -11,11 +11,13 @@ is 0 when every promise held, else 1.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -40,18 +42,20 @@ def main() -> int:
     out: Path = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
+    shutil.rmtree(out / "state", ignore_errors=True)
     console.print("[bold]Preparing[/bold] data and the digits network …")
     prepare(out, quick=arguments.quick)
     kept = True
-    for file, shape, promise in (
-        (out / "text-direction.onnx", ["--shape", "x=1,3,48,192"], bars.TEXT_DIRECTION),
-        (out / "digits.pt2", [], bars.DIGITS),
-    ):
-        console.rule(f"[bold]{promise.title}")
-        result = convert(file, shape, out / file.stem, quick=arguments.quick)
-        print_table(result, console)
-        kept &= say(bars.bars(result, promise, judge_accuracy=not arguments.quick), console)
-        console.print(f"Files and report: {out / file.stem / 'report.html'}", soft_wrap=True)
+    with service(out / "state"):
+        for file, shape, promise in (
+            (out / "text-direction.onnx", ["--shape", "x=1,3,48,192"], bars.TEXT_DIRECTION),
+            (out / "digits.pt2", [], bars.DIGITS),
+        ):
+            console.rule(f"[bold]{promise.title}")
+            result = convert(file, shape, out / "state", quick=arguments.quick)
+            print_table(result, console)
+            kept &= say(bars.bars(result, promise, judge_accuracy=not arguments.quick), console)
+            console.print(f"Report: {report_of(file)}", soft_wrap=True, highlight=False)
     console.rule()
     words = "Every promise held." if kept else "Not every promise held."
     console.print(f"{words} The whole demo took {time.monotonic() - began:.0f} s.")
@@ -75,20 +79,40 @@ def prepare(out: Path, *, quick: bool) -> None:
         shutil.copyfile(HERE / f"{name}.yaml", out / f"{name}.yaml")
 
 
-def convert(model: Path, shape: list[str], out: Path, *, quick: bool) -> JobResult:
+@contextlib.contextmanager
+def service(state: Path) -> Iterator[None]:
+    """A server and an agent for this machine, from ready until the end of the block.
+
+    Raises:
+        SystemExit: they did not start.
+    """
+    command = [sys.executable, "-m", "edgeconv", "up", "--state", str(state), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise SystemExit(f"{' '.join(command)} ended with {process.wait()}")
+            yield
+        finally:
+            process.terminate()
+
+
+def convert(model: Path, shape: list[str], state: Path, *, quick: bool) -> JobResult:
     """Converts and measures with the product's own command line.
 
     Args:
         model: Its recipe lies beside it, with the same stem.
         shape: Flags for dynamic axes.
+        state: State folder of the running service.
 
     Raises:
         SystemExit: the command failed as a whole.
     """
+    out = report_of(model).parent
     command = [
         *(sys.executable, "-m", "edgeconv", "convert", str(model), *shape),
         *("--recipe", str(model.with_suffix(".yaml")), "--out", str(out), "--json"),
-        *("--effort", "quick" if quick else "standard"),
+        *("--state", str(state), "--effort", "quick" if quick else "standard"),
     ]
     shutil.rmtree(out, ignore_errors=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -97,6 +121,11 @@ def convert(model: Path, shape: list[str], out: Path, *, quick: bool) -> JobResu
     except ValueError as error:
         line = " ".join(command)
         raise SystemExit(f"{line}\nended with {done.returncode}: {done.stdout[:2000]}") from error
+
+
+def report_of(model: Path) -> Path:
+    """Where the report of a model of the demo lies; the files lie beside it."""
+    return model.with_suffix("") / "report.html"
 
 
 def say(found: list[bars.Bar], console: Console) -> bool:
