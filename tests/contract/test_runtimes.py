@@ -10,6 +10,7 @@ import gc
 import importlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,6 +182,26 @@ def test_an_open_axis_has_size_minus_one_and_takes_any_size(tmp_path: Path) -> N
         given = _inputs(rows)
         made = session.run({INPUT: given})["scores"]
         np.testing.assert_allclose(made, dense_outputs(given, classes=10), atol=1e-5)
+
+
+def _idle_cpu_ns(session: Session, feeds: dict[str, np.ndarray]) -> int:
+    """Processor time of 20 pauses of 5 ms, each right after an inference."""
+    spent_ns = 0
+    for _ in range(20):
+        session.run(feeds)
+        before_ns = time.process_time_ns()
+        time.sleep(0.005)
+        spent_ns += time.process_time_ns() - before_ns
+    return spent_ns
+
+
+def test_idle_threads_of_onnxruntime_spin_only_when_asked(tmp_path: Path) -> None:
+    path = write_dense_onnx(tmp_path / "model.onnx", features=1024, classes=2048, rows=8)
+    feeds = {INPUT: np.ones((8, 1024), np.float32)}
+    load = loader(runtime_by_format("onnx"))
+    quiet = _idle_cpu_ns(load(path, threads=2, spinning=False), feeds)
+    spinning = _idle_cpu_ns(load(path, threads=2, spinning=True), feeds)
+    assert spinning > 5 * quiet
 
 
 def test_litert_gives_outputs_in_the_order_of_the_graph_not_of_the_alphabet(
