@@ -1,0 +1,1 @@
+"""The device catalogue: kinds of devices as facts with public sources."""

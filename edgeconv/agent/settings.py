@@ -1,0 +1,115 @@
+"""How an agent is set up, and what it keeps over restarts."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.ids import new_id, parse_name
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """How an agent is set up.
+
+    Attributes:
+        server: "host:port" of the server that it calls.
+        state: Folder of its own: its id, its cache, its work; made when absent.
+        token: The bearer token; empty with `token_file`, or when none is needed.
+        token_file: Read at each start instead of `token`.
+        device: "devices/{device}", the name of this machine; empty is the host's name.
+        labels: For selectors, as its operator gives them.
+        cache_bytes: How much of fetched artifacts it keeps.
+    """
+
+    server: str
+    state: Path
+    token: str = ""
+    token_file: Path | None = None
+    device: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    cache_bytes: int = 4 * GIB
+
+    def device_name(self) -> str:
+        """The device's resource name.
+
+        Raises:
+            EdgeconvError: FIELD_INVALID.
+        """
+        if not self.device:
+            return f"devices/{name_of_host(platform.node())}"
+        name = self.device if "/" in self.device else f"devices/{self.device}"
+        parse_name(name, "devices/*", field="device")
+        return name
+
+    def read_token(self) -> str:
+        """The token to show.
+
+        Raises:
+            EdgeconvError: FIELD_INVALID when the token file can't be read.
+        """
+        if self.token_file is None:
+            return self.token
+        try:
+            return self.token_file.read_text().strip()
+        except OSError as error:
+            raise EdgeconvError(
+                Reason.FIELD_INVALID,
+                f"The token file {str(self.token_file)!r} can't be read: {error.strerror}.",
+                path=self.token_file,
+            ) from None
+
+
+def name_of_host(host: str) -> str:
+    """A host's name as a segment of a resource name; "this-machine" when nothing is left."""
+    short = re.sub(r"[^a-z0-9._-]+", "-", host.split(".")[0].lower()).strip("-._")
+    return short[:63] or "this-machine"
+
+
+@contextmanager
+def held_state(state: Path) -> Iterator[str]:
+    """Makes the folder, holds its lock, and gives the agent's own id.
+
+    Raises:
+        EdgeconvError: STATE_LOCKED when another agent runs on the folder.
+    """
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EdgeconvError(
+                Reason.STATE_LOCKED,
+                f"Another agent runs on {str(state)!r}.",
+                fix="Stop it, or give this one a folder of its own.",
+                state=state,
+            ) from None
+        yield _own_id(state / "agent.json")
+    finally:
+        os.close(descriptor)
+
+
+def _own_id(path: Path) -> str:
+    """The id in the file; a new one where there is none or the file is damaged."""
+    try:
+        agent = json.loads(path.read_text())["agent"]
+        if isinstance(agent, str) and agent:
+            return agent
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    agent = new_id()
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps({"agent": agent}) + "\n")
+    beside.replace(path)
+    return agent
