@@ -138,7 +138,8 @@ async def _measure_in_turn(
         blocks[which].append(block)
         counts[which] = max(counts[which], count)
     return [
-        Measurement(_record(subject, made, count, began_at_ns), path)
+        # In a thread: it reads the whole file for its digest.
+        Measurement(await asyncio.to_thread(_record, subject, made, count, began_at_ns), path)
         for subject, made, count, path in zip(subjects, blocks, counts, outputs, strict=True)
     ]
 
