@@ -1,0 +1,290 @@
+"""An ONNX file as plain Python data: nodes with their attributes, constants, interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake.onnx.external_data import check_external_data
+from edgeconv.recipe.signature import DeclaredTensor, DType
+
+OLDEST_OPSET = 7
+_DEFAULT_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator call.
+
+    Attributes:
+        name: The user's own, or operator and position where the file has none.
+        version: Version of the operator's schema that the file's operator set means.
+        inputs: Tensor names; an omitted one is empty.
+        attributes: Given ones and the schema's defaults, as Python and numpy values; a
+            subgraph is a `Graph`.
+    """
+
+    name: str
+    operator: str
+    version: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order, and the tensors that are known."""
+
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, NDArray[Any]]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxModel:
+    """A whole model.
+
+    Attributes:
+        inputs: Declared inputs without those that have a default value in the file.
+        notes: What a user should know.
+    """
+
+    graph: Graph
+    inputs: tuple[DeclaredTensor, ...]
+    outputs: tuple[DeclaredTensor, ...]
+    opset: int
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_model(path: Path) -> OnnxModel:
+    """Reads an ONNX file and its external data.
+
+    Raises:
+        EdgeconvError: MODEL_UNREADABLE, MODEL_UNSAFE for external data outside the
+            folder, OPERATOR_UNSUPPORTED for operators or element types that ONNX or
+            edgeconv does not know.
+    """
+    proto = parse(path)
+    check_external_data(proto, path.parent)
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    opset = _opset(proto)
+    reader = _Reader(path.parent, opset)
+    graph = reader.graph(proto.graph)
+    _check_order(graph)
+    inputs = [value for value in proto.graph.input if value.name in graph.inputs]
+    notes = [
+        f"Input {value.name!r} has a value in the file; it is taken as a constant."
+        for value in proto.graph.input
+        if value.name in graph.constants
+    ]
+    return OnnxModel(
+        graph=graph,
+        inputs=tuple(_declared(value) for value in inputs),
+        outputs=tuple(_declared(value) for value in proto.graph.output),
+        opset=opset,
+        notes=tuple(notes),
+    )
+
+
+def parse(path: Path) -> onnx.ModelProto:
+    """The protobuf message of a file, external data not read.
+
+    Raises:
+        EdgeconvError: MODEL_UNREADABLE.
+    """
+    try:
+        proto = onnx.load_model(str(path), load_external_data=False)
+    except Exception as error:
+        # The protobuf back ends raise types of their own for damaged bytes.
+        raise unreadable(path.name, f"it can't be parsed ({error})") from error
+    if not proto.graph.node or not proto.graph.output:
+        raise unreadable(path.name, "it has no graph with nodes and outputs")
+    return proto
+
+
+def unreadable(name: str, why: str) -> EdgeconvError:
+    """The error for a file that is not a whole ONNX model."""
+    return EdgeconvError(
+        Reason.MODEL_UNREADABLE,
+        f"{name!r} is not a whole ONNX model: {why}.",
+        fix="Export the model again and send the whole file with its external data.",
+        file=name,
+    )
+
+
+def unsupported(node: str, operator: str, why: str, fix: str = "") -> EdgeconvError:
+    """The error for a node that can't be taken."""
+    return EdgeconvError(
+        Reason.OPERATOR_UNSUPPORTED,
+        f"Node {node!r} ({operator}) can't be taken: {why}.",
+        fix=fix or "Rewrite this part of the model with supported operators.",
+        node=node,
+        operator=operator,
+    )
+
+
+def _opset(proto: onnx.ModelProto) -> int:
+    versions = [each.version for each in proto.opset_import if each.domain in _DEFAULT_DOMAINS]
+    opset = max(versions, default=1)
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= opset <= newest:
+        raise EdgeconvError(
+            Reason.OPERATOR_UNSUPPORTED,
+            f"The model has operator set {opset}; {OLDEST_OPSET} to {newest} can be read.",
+            fix="Convert it with onnx.version_converter, or export it again.",
+            opset=opset,
+        )
+    return opset
+
+
+class _Reader:
+    """Turns protobuf messages into data."""
+
+    def __init__(self, folder: Path, opset: int) -> None:
+        self._folder = folder
+        self._opset = opset
+
+    def graph(self, proto: onnx.GraphProto, prefix: str = "") -> Graph:
+        constants = {each.name: self._array(each, each.name) for each in proto.initializer}
+        if proto.sparse_initializer:
+            name = proto.sparse_initializer[0].values.name
+            raise unsupported(name, "sparse initializer", "sparse tensors are not supported")
+        return Graph(
+            nodes=tuple(self._nodes(proto, prefix)),
+            constants=constants,
+            inputs=tuple(each.name for each in proto.input if each.name not in constants),
+            outputs=tuple(each.name for each in proto.output),
+        )
+
+    def _nodes(self, proto: onnx.GraphProto, prefix: str) -> Iterator[Node]:
+        taken: set[str] = set()
+        for index, each in enumerate(proto.node):
+            name = each.name or f"{each.op_type}_{index}"
+            if name in taken:
+                name = f"{name}#{index}"
+            taken.add(name)
+            yield self._node(each, f"{prefix}{name}")
+
+    def _node(self, proto: onnx.NodeProto, name: str) -> Node:
+        schema = self._schema(proto, name)
+        attributes: dict[str, Any] = {}
+        for key, declared in schema.attributes.items():
+            if declared.default_value.name:
+                attributes[key] = self._attribute(declared.default_value, name)
+        for given in proto.attribute:
+            attributes[given.name] = self._attribute(given, name)
+        return Node(
+            name=name,
+            operator=proto.op_type,
+            version=schema.since_version,
+            inputs=_trimmed(proto.input),
+            outputs=tuple(proto.output),
+            attributes=attributes,
+        )
+
+    def _schema(self, proto: onnx.NodeProto, name: str) -> Any:
+        if proto.domain not in _DEFAULT_DOMAINS:
+            why = f"its domain {proto.domain!r} is not the standard one"
+            raise unsupported(name, proto.op_type, why)
+        try:
+            return onnx.defs.get_schema(proto.op_type, self._opset, "")
+        except onnx.defs.SchemaError as error:
+            why = f"operator set {self._opset} has no such operator"
+            raise unsupported(name, proto.op_type, why) from error
+
+    def _attribute(self, proto: onnx.AttributeProto, node: str) -> Any:
+        if proto.type == onnx.AttributeProto.GRAPH:
+            return self.graph(proto.g, f"{node}/")
+        value = onnx.helper.get_attribute_value(proto)
+        if isinstance(value, TensorProto):
+            return self._array(value, f"{node}.{proto.name}")
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "replace")
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return [each.decode() if isinstance(each, bytes) else each for each in value]
+        return value
+
+    def _array(self, proto: TensorProto, name: str) -> NDArray[Any]:
+        element_type(proto.data_type, name)
+        try:
+            array = numpy_helper.to_array(proto, base_dir=str(self._folder))
+        except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
+            raise unreadable(name, f"its values can't be read ({error})") from error
+        return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _trimmed(names: Sequence[str]) -> tuple[str, ...]:
+    kept = list(names)
+    while kept and not kept[-1]:
+        kept.pop()
+    return tuple(kept)
+
+
+def _check_order(graph: Graph) -> None:
+    known = {*graph.inputs, *graph.constants, ""}
+    for node in graph.nodes:
+        for name in node.inputs:
+            if name not in known:
+                raise unreadable(node.name, f"its input {name!r} is made by nothing before it")
+        known.update(node.outputs)
+    for name in graph.outputs:
+        if name not in known:
+            raise unreadable(name, "nothing in the graph makes this output")
+
+
+def _declared(value: onnx.ValueInfoProto) -> DeclaredTensor:
+    if not value.type.HasField("tensor_type"):
+        kind = value.type.WhichOneof("value") or "untyped"
+        raise unsupported(value.name, kind, "inputs and outputs must be tensors")
+    tensor = value.type.tensor_type
+    shape = tuple(_declared_axis(axis) for axis in tensor.shape.dim)
+    return DeclaredTensor(
+        name=value.name, dtype=element_type(tensor.elem_type, value.name), shape=shape
+    )
+
+
+def _declared_axis(axis: onnx.TensorShapeProto.Dimension) -> int | str:
+    if axis.HasField("dim_value"):
+        return int(axis.dim_value) if axis.dim_value > 0 else "?"
+    return axis.dim_param or "?"
+
+
+_DTYPES = {
+    TensorProto.FLOAT: DType.FLOAT32,
+    TensorProto.FLOAT16: DType.FLOAT16,
+    TensorProto.DOUBLE: DType.FLOAT64,
+    TensorProto.INT8: DType.INT8,
+    TensorProto.INT16: DType.INT16,
+    TensorProto.INT32: DType.INT32,
+    TensorProto.INT64: DType.INT64,
+    TensorProto.UINT8: DType.UINT8,
+    TensorProto.UINT16: DType.UINT16,
+    TensorProto.UINT32: DType.UINT32,
+    TensorProto.UINT64: DType.UINT64,
+    TensorProto.BOOL: DType.BOOL,
+}
+
+
+def element_type(code: int, name: str) -> DType:
+    """The element type of an ONNX code.
+
+    Raises:
+        EdgeconvError: OPERATOR_UNSUPPORTED for strings, complex numbers, bfloat16 and
+            types below 8 bits.
+    """
+    if code not in _DTYPES:
+        known = {number: text for text, number in TensorProto.DataType.items()}
+        why = f"its element type {known.get(code, code)} is not supported"
+        raise unsupported(name, "tensor", why, "Export the model with float32 and integers.")
+    return _DTYPES[code]

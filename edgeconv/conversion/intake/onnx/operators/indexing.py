@@ -1,0 +1,139 @@
+"""Gathers, scatters and other indexing."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from edgeconv.conversion.intake.onnx.call import Call, Results, Value, normal_axis, operator
+
+
+def _indices(call: Call, indices: Value, size: int) -> torch.Tensor:
+    """Indices as int64, negative ones counted from the end."""
+    if isinstance(indices, np.ndarray):
+        places = indices.astype(np.int64)
+        return call.tensor(np.where(places < 0, places + size, places))
+    computed = call.tensor(indices).to(torch.int64)
+    return torch.where(computed < 0, computed + size, computed)
+
+
+@operator("Gather", 1, 11, 13)
+def gather(call: Call, x: Value, indices: Value) -> Results:
+    """A constant index is a cut; a table of rows is an embedding."""
+    value = call.tensor(x)
+    axis = normal_axis(int(call.attr("axis")), value.ndim)
+    size = value.shape[axis]
+    if isinstance(indices, np.ndarray) and indices.size == 1 and indices.ndim <= 1:
+        place = int(indices.reshape(())) % size
+        if indices.ndim == 0:
+            return torch.select(value, axis, place)
+        return value.narrow(axis, place, 1)
+    places = _indices(call, indices, size)
+    if axis == 0 and value.ndim == 2 and isinstance(x, np.ndarray):
+        return torch.nn.functional.embedding(places, value)
+    flat = torch.index_select(value, axis, places.reshape(-1))
+    return flat.reshape(*value.shape[:axis], *places.shape, *value.shape[axis + 1 :])
+
+
+@operator("GatherElements", 11, 13)
+def gather_elements(call: Call, x: Value, indices: Value) -> Results:
+    value = call.tensor(x)
+    axis = normal_axis(int(call.attr("axis")), value.ndim)
+    return torch.gather(value, axis, _indices(call, indices, value.shape[axis]))
+
+
+@operator("GatherND", 11, 12, 13)
+def gather_nd(call: Call, x: Value, indices: Value) -> Results:
+    """As one gather of rows: the leading axes flattened, the indices with them."""
+    value = call.tensor(x)
+    batch = int(call.attr("batch_dims", 0))
+    given = call.constant(indices, "indices").astype(np.int64)
+    depth = given.shape[-1]
+    axes = tuple(value.shape[batch : batch + depth])
+    places = np.where(given < 0, given + np.array(axes), given)
+    flat = np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), axes) if depth else None
+    if flat is None:
+        raise call.refused("its indices have no axis")
+    lead = tuple(value.shape[:batch])
+    count, rows = int(np.prod(lead)), int(np.prod(axes))
+    base = (np.arange(count) * rows).reshape(*lead, *(1,) * (flat.ndim - batch))
+    rest = tuple(value.shape[batch + depth :])
+    made = torch.index_select(
+        value.reshape(count * rows, *rest), 0, call.tensor((base + flat).reshape(-1))
+    )
+    return made.reshape(*flat.shape, *rest)
+
+
+@operator("ScatterElements", 11, 13, 16, 18)
+def scatter_elements(call: Call, x: Value, indices: Value, updates: Value) -> Results:
+    value = call.tensor(x)
+    axis = normal_axis(int(call.attr("axis")), value.ndim)
+    _no_reduction(call)
+    places = _indices(call, indices, value.shape[axis])
+    return torch.scatter(value, axis, places, call.tensor(updates))
+
+
+@operator("ScatterND", 11, 13, 16, 18)
+def scatter_nd(call: Call, x: Value, indices: Value, updates: Value) -> Results:
+    """Rows replaced at constant places: what stays and what is new side by side, gathered."""
+    value = call.tensor(x)
+    _no_reduction(call)
+    given = call.constant(indices, "indices").astype(np.int64)
+    depth = given.shape[-1]
+    axes, rest = tuple(value.shape[:depth]), tuple(value.shape[depth:])
+    places = np.where(given < 0, given + np.array(axes), given).reshape(-1, depth)
+    flat = np.ravel_multi_index(tuple(places.T), axes)
+    rows = int(np.prod(axes))
+    source = np.arange(rows)
+    source[flat] = rows + np.arange(len(flat))
+    both = torch.cat(
+        [value.reshape(rows, *rest), call.tensor(updates).reshape(len(flat), *rest)], 0
+    )
+    return torch.index_select(both, 0, call.tensor(source)).reshape(value.shape)
+
+
+def _no_reduction(call: Call) -> None:
+    if call.attr("reduction", "none") != "none":
+        raise call.refused("it accumulates, which converters write as files that can't run")
+
+
+@operator("OneHot", 9, 11)
+def one_hot(call: Call, indices: Value, depth: Value, values: Value) -> Results:
+    """By comparison: an index out of range gives a row of off values."""
+    size = int(call.number(depth, "depth"))
+    off, on = call.constant(values, "values").reshape(2)
+    places = call.tensor(indices).to(torch.int64)
+    axis = normal_axis(int(call.attr("axis")), places.ndim + 1)
+    places = torch.where(places < 0, places + size, places).unsqueeze(axis)
+    shape = [1] * places.ndim
+    shape[axis] = size
+    hit = places == call.tensor(np.arange(size).reshape(shape))
+    dtype = call.constant(values, "values").dtype
+    return torch.where(
+        hit, call.tensor(np.array(on, dtype)), call.tensor(np.array(off, dtype))
+    )
+
+
+@operator("Compress", 9, 11)
+def compress(call: Call, x: Value, condition: Value) -> Results:
+    value = call.tensor(x)
+    axis = call.attr("axis")
+    places = np.flatnonzero(call.constant(condition, "condition"))
+    value = value.reshape(-1) if axis is None else value
+    return torch.index_select(value, int(axis or 0), call.tensor(places.astype(np.int64)))
+
+
+@operator("ReverseSequence", 10)
+def reverse_sequence(call: Call, x: Value, lengths: Value) -> Results:
+    """With constant lengths: a gather at places known now."""
+    value = call.tensor(x)
+    time, batch = int(call.attr("time_axis")), int(call.attr("batch_axis"))
+    moved = value.movedim((batch, time), (0, 1))
+    steps = np.arange(moved.shape[1])
+    rows = [
+        np.where(steps < length, length - 1 - steps, steps) + row * moved.shape[1]
+        for row, length in enumerate(call.ints(lengths, "lengths"))
+    ]
+    flat = moved.reshape(-1, *moved.shape[2:])
+    turned = torch.index_select(flat, 0, call.tensor(np.concatenate(rows)))
+    return turned.reshape(moved.shape).movedim((0, 1), (batch, time))
