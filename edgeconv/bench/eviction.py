@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import errno
+import ctypes
+import mmap
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-_PAGE_BYTES = 4096
+_TRIES = 3
 
 
 def evict(files: Iterable[Path]) -> bool | None:
@@ -17,7 +18,8 @@ def evict(files: Iterable[Path]) -> bool | None:
 
     Returns:
         True when no page is cached any more; False when some are (another process maps
-        the file, or the file system lives in memory); None where the kernel can't tell.
+        the file, or the file system lives in memory); None where the kernel does not tell
+        this user, who neither owns a file nor may write it.
     """
     answers = [_evict_one(path) for path in files]
     if False in answers:
@@ -29,21 +31,34 @@ def _evict_one(path: Path) -> bool | None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        return _is_out(descriptor)
+        answer: bool | None = False
+        for _ in range(_TRIES):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            answer = _is_out(descriptor, path)
+            if answer is not False:
+                break
+        return answer
     finally:
         os.close(descriptor)
 
 
-def _is_out(descriptor: int) -> bool | None:
-    """Whether the first and last page would have to come from the disk."""
-    size = os.fstat(descriptor).st_size
-    for offset in {0, max(size - _PAGE_BYTES, 0) // _PAGE_BYTES * _PAGE_BYTES}:
-        try:
-            # A read that would have to wait for the disk fails instead.
-            if os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT):
-                return False
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                return None
-    return True
+def _is_out(descriptor: int, path: Path) -> bool | None:
+    """Whether no page of the file is in memory, by mincore(2).
+
+    Not by a read with RWF_NOWAIT: that begins to read the file ahead.
+    """
+    status = os.fstat(descriptor)
+    if status.st_size == 0:
+        return True
+    if status.st_uid != os.geteuid() and not os.access(path, os.W_OK):
+        return None
+    pages = (ctypes.c_ubyte * -(-status.st_size // mmap.PAGESIZE))()
+    # Private and writable, because ctypes gives no address of a read-only mapping.
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    with mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=protection) as mapped:
+        first = ctypes.c_char.from_buffer(mapped)
+        library = ctypes.CDLL(None, use_errno=True)
+        size = ctypes.c_size_t(status.st_size)
+        failed = library.mincore(ctypes.c_void_p(ctypes.addressof(first)), size, pages)
+        del first
+    return None if failed else not any(page & 1 for page in pages)
