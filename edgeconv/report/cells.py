@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from edgeconv.base.quantities import format_bytes, format_ns
 from edgeconv.report.rows import Quality, Removed, Row
+from edgeconv.results.benchmark import BenchmarkSummary, Percentile
 from edgeconv.results.job import JobResult, VariantResult
 
 ABSENT = "–"
@@ -75,9 +76,8 @@ def percentile_text(row: Row, percent: float) -> str:
 def interval_text(row: Row, percent: float) -> str:
     """The interval of a percentile across processes: "1.30 ms to 1.34 ms", or ""."""
     percentile = row.percentile(percent)
-    if percentile is None or percentile.low_ns is None or percentile.high_ns is None:
-        return ""
-    return f"{format_ns(percentile.low_ns)} to {format_ns(percentile.high_ns)}"
+    words = ABSENT if percentile is None else between(percentile)
+    return "" if words == ABSENT else words
 
 
 def benchmark_word(row: Row) -> str:
@@ -129,3 +129,28 @@ def time_text(time_ns: int) -> str:
     if not time_ns:
         return ""
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def duration(value_ns: float) -> str:
+    """A duration, or "–" for none."""
+    return format_ns(value_ns) if value_ns else ABSENT
+
+
+def summary_rows(summary: BenchmarkSummary) -> list[tuple[str, str, str, str]]:
+    """Percentile, value, interval across processes, samples; "n/a" below what carries it."""
+    return [
+        (
+            f"p{each.percent:g}",
+            "n/a" if each.value_ns is None else format_ns(each.value_ns),
+            between(each),
+            str(each.samples),
+        )
+        for each in summary.percentiles
+    ]
+
+
+def between(percentile: Percentile) -> str:
+    """The interval of a percentile: "1.30 ms to 1.34 ms", or "–"."""
+    if percentile.low_ns is None or percentile.high_ns is None:
+        return ABSENT
+    return f"{format_ns(percentile.low_ns)} to {format_ns(percentile.high_ns)}"

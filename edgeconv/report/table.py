@@ -12,11 +12,12 @@ from rich.text import Text
 
 from edgeconv.report import cells
 from edgeconv.report.printable import printable
-from edgeconv.report.rows import Row, devices, rows, variant_notes
+from edgeconv.report.remarks import remarks
+from edgeconv.report.rows import Row, devices, rows
 from edgeconv.results.job import JobResult, VariantResult
 
 _STATE_STYLES = {"verified": "green", "failed": "red", "refused": "yellow", "cancelled": "yellow"}
-_LOUD_NOTES = ("slower", "unstable", "flagged", "fallback", "not_delegated")
+_TONE_STYLES = {"plain": "", "warn": "yellow", "bad": "red"}
 _MIN_WIDTH = 100
 
 
@@ -99,38 +100,9 @@ def _legend(result: JobResult) -> Text:
 
 
 def _remarks(result: JobResult) -> Iterator[Text]:
-    """What the table can't hold; the same words for several variants stand once."""
-    subjects: dict[tuple[str, str], list[str]] = {}
-    for subject, message, style in _spoken(result):
-        names = subjects.setdefault((message, style), [])
-        if subject not in names:
-            names.append(subject)
-    for (message, style), names in subjects.items():
+    for remark in remarks(result):
         yield Text.assemble(
-            (printable(", ".join(names)), "bold"), "  ", (printable(message), style)
+            (printable(", ".join(remark.subjects)), "bold"),
+            "  ",
+            (printable(remark.message), _TONE_STYLES[remark.tone]),
         )
-
-
-def _spoken(result: JobResult) -> Iterator[tuple[str, str, str]]:
-    for row in rows(result):
-        yield from _spoken_of(row)
-    for note in result.notes:
-        yield result.name, note.message, ""
-    if result.error:
-        yield result.name, f"{result.error.message} {result.error.fix}".strip(), "red"
-
-
-def _spoken_of(row: Row) -> Iterator[tuple[str, str, str]]:
-    variant = row.variant
-    if words := cells.removed_text(row.removed):
-        yield variant.name, words, ""
-    if error := cells.error_text(variant):
-        yield variant.name, f"{variant.state}: {error}", _STATE_STYLES.get(variant.state, "")
-    if row.benchmark and row.benchmark.error:
-        yield variant.name, f"not measured: {row.benchmark.error.message}", "yellow"
-    if row.summary and row.summary.reasons:
-        yield variant.name, f"{row.summary.verdict}: {'; '.join(row.summary.reasons)}.", "yellow"
-    for note in variant_notes(variant):
-        if note.kind in _LOUD_NOTES:
-            subject = f"{note.subject}: " if note.subject else ""
-            yield variant.name, f"{note.kind.replace('_', ' ')}: {subject}{note.message}", ""

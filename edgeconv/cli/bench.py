@@ -1,0 +1,121 @@
+"""`edgeconv bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeconv.cli.connect import server_options
+from edgeconv.cli.terminal import json_option, terminal_of
+
+if TYPE_CHECKING:
+    from edgeconv.bench.request import MeasureRequest
+    from edgeconv.cli.documents import BenchDocument
+    from edgeconv.cli.terminal import Terminal
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(short_help="Measures a file, here and now or on a device.")
+@click.argument("file", type=_FILE)
+@click.option("--runtime", help="Name of a runtime.  [the one of the file's format]")
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "standard", "thorough"]),
+    default="quick",
+    show_default=True,
+    help="How long to measure.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(0, 256),
+    default=0,
+    help="Threads of the runtime.  [physical cores, at most 4]",
+)
+@click.option("--spinning", is_flag=True, help="Let idle threads of the runtime spin.")
+@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224")
+@click.option("--data", type=_FILE, metavar="FILE.npz", help="Inputs.  [seeded synthetic ones]")
+@click.option("--file", "more", type=_FILE, multiple=True, help="Another file of the model.")
+@click.option(
+    "--device",
+    metavar="SELECTOR",
+    help="Measure an ONNX file on a device of the server instead.",
+)
+@server_options
+@json_option
+def bench(
+    file: Path,
+    runtime: str | None,
+    effort: str,
+    threads: int,
+    spinning: bool,
+    shapes: tuple[str, ...],
+    data: Path | None,
+    more: tuple[Path, ...],
+    device: str | None,
+    server: str | None,
+    state: Path,
+) -> None:
+    """Measures FILE (.onnx or .tflite) on this machine, in fresh processes, without a server.
+
+    Prints phases, percentiles with their interval and n, memory, and whether the figures
+    can be trusted. With --device the server's device measures instead.
+    """
+    import asyncio
+
+    from edgeconv.bench.request import MeasureRequest
+    from edgeconv.cli.convert_request import parse_shapes
+    from edgeconv.cli.describe import print_summary
+    from edgeconv.cli.uploads import model_files
+    from edgeconv.runtimes.catalogue import runtime_by_format, runtime_by_name
+
+    terminal = terminal_of()
+    paths = model_files(file, more)
+    wanted = parse_shapes(shapes)
+    if device is not None:
+        if runtime is not None or spinning or data is not None:
+            raise click.UsageError("--device excludes --runtime, --spinning and --data.")
+        from edgeconv.cli.device_bench import DeviceBench, bench_on_device
+
+        asked = DeviceBench(paths, device, effort, threads, wanted)
+        document = bench_on_device(asked, server, state, terminal)
+    else:
+        spec = runtime_by_name(runtime) if runtime else runtime_by_format(file.suffix[1:])
+        spec.require()
+        request = MeasureRequest(
+            runtime=spec.name,
+            effort=effort,
+            threads=threads,
+            spinning=spinning,
+            shapes={name: tuple(map(int, text.split(","))) for name, text in wanted.items()},
+        )
+        document = asyncio.run(_measure(paths, request, data, terminal))
+    if terminal.json:
+        terminal.print_document(document)
+    else:
+        print_summary(document.summary, terminal)
+
+
+async def _measure(
+    files: list[Path], request: MeasureRequest, data: Path | None, terminal: Terminal
+) -> BenchDocument:
+    import tempfile
+
+    from edgeconv.bench.measure import measure
+    from edgeconv.bench.summary import summarize
+    from edgeconv.cli.bench_progress import measuring
+    from edgeconv.cli.documents import BenchDocument
+    from edgeconv.cli.staging import stage
+
+    with tempfile.TemporaryDirectory(prefix="edgeconv-bench-") as name:
+        folder, scratch = Path(name) / "files", Path(name) / "scratch"
+        stage(files, folder)
+        scratch.mkdir()
+        with measuring(terminal) as report:
+            measurement = await measure(
+                folder, files[0].name, request, samples=data, scratch=scratch, report=report
+            )
+    record = measurement.record
+    return BenchDocument(path=str(files[0]), summary=summarize(record), record=dict(record))

@@ -1,0 +1,80 @@
+"""`edgeconv inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeconv.cli.terminal import json_option, terminal_of
+
+if TYPE_CHECKING:
+    from edgeconv.recipe.inspection import Inspection
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_ENTRY = "edgeconv.conversion.job_child:main"
+
+
+@click.command(short_help="Reads a model: inputs, outputs, operators, weights.")
+@click.argument("model", type=_FILE)
+@click.option("--file", "more", type=_FILE, multiple=True, help="Another file of the model.")
+@json_option
+def inspect(model: Path, more: tuple[Path, ...]) -> None:
+    """Reads MODEL (.onnx or .pt2) here, in a child process of its own; needs no server."""
+    import asyncio
+
+    from edgeconv.cli.describe import print_inspection
+    from edgeconv.cli.documents import InspectionDocument
+    from edgeconv.cli.extras import require_extra
+    from edgeconv.cli.uploads import model_files
+
+    require_extra("server", "Reading a model here")
+    inspection = asyncio.run(_inspect(model_files(model, more)))
+    terminal = terminal_of()
+    if terminal.json:
+        terminal.print_document(InspectionDocument(path=str(model), inspection=inspection))
+    else:
+        print_inspection(inspection, terminal)
+
+
+async def _inspect(files: Sequence[Path]) -> Inspection:
+    import tempfile
+
+    from edgeconv.base.bundle import scan_bundle
+    from edgeconv.cli.staging import stage
+    from edgeconv.recipe.inspection import Inspection
+    from edgeconv.sandbox.child import Child
+
+    with tempfile.TemporaryDirectory(prefix="edgeconv-inspect-") as name:
+        root = Path(name)
+        source, made, scratch, child_folder = (
+            root / part for part in ("source", "made", "scratch", "child")
+        )
+        stage(files, source)
+        for folder in (made, scratch, child_folder):
+            folder.mkdir()
+        digest = scan_bundle(source).digest
+        message: dict[str, Any] = {
+            **{"do": "step", "kind": "inspect", "name": "inspect", "options": {}, "seed": 0},
+            "inputs": {"source": {"folder": str(source), "digest": digest, "facts": {}}},
+            "folder": str(made),
+            "scratch": str(scratch),
+        }
+        async with await Child.start(_ENTRY, folder=child_folder) as child:
+            await child.send(message)
+            return Inspection.model_validate((await _answer(child))["facts"]["inspection"])
+
+
+async def _answer(child: Any) -> dict[str, Any]:
+    """What the child's step came to; progress on the way is passed over."""
+    from edgeconv.base.errors import EdgeconvError
+
+    while True:
+        answer = await child.receive()
+        if "failed" in answer:
+            raise EdgeconvError.from_json(answer["failed"])
+        if "done" in answer:
+            done: dict[str, Any] = answer["done"]
+            return done

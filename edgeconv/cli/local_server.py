@@ -1,0 +1,122 @@
+"""A server and an agent that live as long as one command."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeconv.base.errors import EdgeconvError, Reason
+
+if TYPE_CHECKING:
+    from edgeconv.base.state_folder import Endpoint
+    from edgeconv.cli.terminal import Terminal
+
+READY_LIMIT_S = 60.0
+STOP_LIMIT_S = 20.0
+_LOG = "up.log"
+
+
+@contextmanager
+def running_server(server: str | None, state: Path, terminal: Terminal) -> Iterator[Endpoint]:
+    """The server named, the one that runs on the state folder, or one of this command's own.
+
+    Its own one ends with the block, and with this process however it ends.
+
+    Raises:
+        EdgeconvError: why no server could be started.
+    """
+    from edgeconv.cli.connect import Where
+
+    where = Where(server, state)
+    if found := where.find():
+        yield found
+        return
+    terminal.say("Starting a server and an agent for this machine …", style="dim")
+    process = _start(state)
+    try:
+        _await_ready(process, state)
+        endpoint = where.find()
+        if endpoint is None:
+            raise EdgeconvError(
+                Reason.INTERNAL, "The server that was started can't be found.", state=state
+            )
+        yield endpoint
+    finally:
+        _stop(process)
+
+
+def _start(state: Path) -> subprocess.Popen[bytes]:
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (state / _LOG).open("wb") as log:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "edgeconv", "up"),
+                *("--state", str(state), "--json", "--die-with-parent", str(os.getpid())),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            # A group of its own: Ctrl-C reaches this command, which then cancels its job
+            # on a server that still answers.
+            start_new_session=True,
+        )
+
+
+def _await_ready(process: subprocess.Popen[bytes], state: Path) -> None:
+    """Waits for the line that says it is ready.
+
+    Raises:
+        EdgeconvError: the error that it printed instead; what became of it.
+    """
+    text = _read_document(process)
+    try:
+        document: dict[str, Any] = json.loads(text)
+    except ValueError:
+        document = {}
+    if "error" in document:
+        raise EdgeconvError.from_json(document["error"])
+    if not document.get("ready"):
+        raise EdgeconvError(
+            Reason.INTERNAL,
+            f"The server of this command did not start; {str(state / _LOG)!r} says more.",
+            fix="`edgeconv doctor` looks for the cause.",
+            log=state / _LOG,
+        )
+
+
+def _read_document(process: subprocess.Popen[bytes]) -> bytes:
+    """What the process prints until it is ready (one line) or ends."""
+    stream = process.stdout
+    assert stream is not None
+    deadline = time.monotonic() + READY_LIMIT_S
+    read = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            if not selector.select(left):
+                break
+            chunk = stream.read1(65536)  # type: ignore[attr-defined]
+            read += chunk
+            if not chunk or (read.startswith(b'{"ready"') and read.endswith(b"\n")):
+                break
+    return read
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    finally:
+        if process.stdout:
+            process.stdout.close()

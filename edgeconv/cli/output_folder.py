@@ -1,0 +1,145 @@
+"""The folder of a finished conversion: whole or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.base.bundle import check_file_name
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.results.job import FileResult, JobResult, VariantResult
+
+if TYPE_CHECKING:
+    from edgeconv.cli.terminal import Terminal
+    from edgeconv.client.sync import Client
+
+RESULT = "result.json"
+REPORT = "report.html"
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuses a folder that holds anything that an earlier conversion did not write.
+
+    Raises:
+        EdgeconvError: ALREADY_EXISTS, naming the first such file.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise _occupied(out, out.name)
+    ours = _written_before(out)
+    for path in sorted(out.rglob("*")):
+        if path.is_file() and str(path.relative_to(out)) not in ours:
+            raise _occupied(out, str(path.relative_to(out)))
+
+
+def write_job(client: Client, result: JobResult, out: Path, terminal: Terminal) -> JobResult:
+    """Downloads all artifacts and writes them with the result and the report into `out`.
+
+    Returns:
+        The result with the paths of its files, relative to `out`.
+
+    Raises:
+        EdgeconvError: ALREADY_EXISTS; what the server refuses; then `out` is as it was.
+    """
+    check_replaceable(out)
+    with _replaced_at_the_end(out) as folder:
+        variants = tuple(
+            _download(client, result.name, variant, folder, terminal) for variant in result.variants
+        )
+        written = result.model_copy(update={"variants": variants})
+        write_report(written, folder)
+    return written
+
+
+def write_report(result: JobResult, folder: Path) -> None:
+    """Writes `result.json` and `report.html` into a folder."""
+    from edgeconv.report.html import render_html
+
+    (folder / RESULT).write_text(result.model_dump_json(indent=1) + "\n")
+    (folder / REPORT).write_text(render_html(result))
+
+
+def artifact_paths(variant: VariantResult) -> dict[str, str]:
+    """Name of each file of an artifact → where it is written, relative to the folder.
+
+    An artifact of one file is "{variant}.{target}"; several files refer to each other by
+    name, so they keep their names in a folder of the variant's.
+    """
+    names = [check_file_name(file.name) for file in variant.files]
+    recipe_variant = check_file_name(variant.recipe_variant)
+    target = check_file_name(variant.target)
+    if len(names) == 1:
+        return {names[0]: f"{recipe_variant}.{target}"}
+    return {name: f"{recipe_variant}-{target}/{name}" for name in names}
+
+
+def _download(
+    client: Client, job: str, variant: VariantResult, folder: Path, terminal: Terminal
+) -> VariantResult:
+    from edgeconv.cli.transfer_progress import transfer
+    from edgeconv.v1 import files_pb2
+
+    if variant.state != "verified" or not variant.files:
+        return variant
+    paths = artifact_paths(variant)
+    files: list[FileResult] = []
+    for file in variant.files:
+        target = folder / paths[file.name]
+        target.parent.mkdir(exist_ok=True)
+        wanted = files_pb2.File(name=file.name, digest=file.digest, size_bytes=file.size_bytes)
+        with transfer(terminal, f"downloading {paths[file.name]}") as progress:
+            client.download(f"{job}/variants/{variant.name}", wanted, target, progress)
+        files.append(file.model_copy(update={"path": paths[file.name]}))
+    path = files[0].path if len(files) == 1 else str(Path(files[0].path).parent)
+    return variant.model_copy(update={"files": tuple(files), "path": path})
+
+
+@contextmanager
+def _replaced_at_the_end(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place when the block ends well."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        yield folder
+        folder.chmod(0o777 & ~_umask())
+        if out.exists():
+            earlier = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+            out.rename(earlier)
+            folder.rename(out)
+            shutil.rmtree(earlier, ignore_errors=True)
+        else:
+            folder.rename(out)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _written_before(out: Path) -> set[str]:
+    try:
+        result = JobResult.model_validate_json((out / RESULT).read_bytes())
+    except (OSError, ValueError):
+        return set()
+    paths = {file.path for variant in result.variants for file in variant.files if file.path}
+    return {RESULT, REPORT, *paths}
+
+
+def _occupied(out: Path, name: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.ALREADY_EXISTS,
+        f"{str(out)!r} holds {name!r}, which an earlier conversion did not write.",
+        fix="Give another folder with --out, or empty this one.",
+        violations=[FieldViolation("out", "not empty")],
+        out=out,
+    )

@@ -1,0 +1,76 @@
+"""`edgeconv serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgeconv.cli.connect import state_option
+from edgeconv.cli.die_with_parent import die_with_parent_option
+from edgeconv.cli.terminal import json_option, terminal_of
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def service_options(function: Function) -> Function:
+    """The options that `serve` and `up` share."""
+    for option in (
+        json_option,
+        die_with_parent_option,
+        state_option,
+        click.option(
+            "--jobs",
+            type=click.IntRange(1, 64),
+            default=1,
+            show_default=True,
+            help="Conversions that run side by side.",
+        ),
+        click.option(
+            "--listen",
+            metavar="HOST:PORT",
+            default="127.0.0.1:0",
+            show_default=True,
+            help="Where to listen; port 0 takes a free one.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def run(listen: str, jobs: int, state: Path, *, with_agent: bool) -> None:
+    """Serves until a signal.
+
+    Raises:
+        EdgeconvError: EXTRA_MISSING, STATE_LOCKED.
+    """
+    import asyncio
+
+    from edgeconv.cli.extras import require_extra
+
+    require_extra("server", "A server")
+    from edgeconv.base.errors import EdgeconvError
+    from edgeconv.cli.service import run_service
+    from edgeconv.server.app import ServerSettings
+
+    settings = ServerSettings(state=state, listen=listen, jobs_at_once=jobs)
+    try:
+        asyncio.run(run_service(settings, terminal_of(), with_agent=with_agent))
+    except BaseExceptionGroup as group:
+        # The first error ended the others.
+        errors = group.split(EdgeconvError)[0]
+        if errors is None:
+            raise
+        raise errors.exceptions[0] from None
+
+
+@click.command(short_help="Runs a server.")
+@service_options
+def serve(listen: str, jobs: int, state: Path) -> None:
+    """Runs a server until SIGTERM or Ctrl-C.
+
+    Commands on this machine find it by its state folder. One state folder has one server.
+    """
+    run(listen, jobs, state, with_agent=False)

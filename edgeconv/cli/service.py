@@ -1,0 +1,135 @@
+"""Runs the server in this process until a signal, with or without an agent beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.cli.documents import ReadyDocument
+
+if TYPE_CHECKING:
+    from edgeconv.base.state_folder import Endpoint
+    from edgeconv.cli.terminal import Terminal
+    from edgeconv.server.app import ServerSettings
+
+LOCAL_DEVICE = "local"
+_AGENT_STARTS = 5
+_AGENT_PAUSE_S = 1.0
+_AGENT_STOP_S = 15.0
+
+
+async def run_service(settings: ServerSettings, terminal: Terminal, *, with_agent: bool) -> None:
+    """Serves until SIGTERM or SIGINT; says on standard output when it is ready.
+
+    Raises:
+        EdgeconvError: STATE_LOCKED; DEVICE_FAILED when the agent ended again and again.
+    """
+    from edgeconv.server.app import serve
+
+    stop = asyncio.Event()
+    listening: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+    with stopping_on_signals(stop):
+        async with asyncio.TaskGroup() as group:
+
+            async def accompany() -> None:
+                endpoint = await listening
+                say_ready(endpoint.address, settings.state, terminal, with_agent=with_agent)
+                if with_agent:
+                    await _keep_agent(endpoint, settings.state, stop, terminal)
+
+            companion = group.create_task(accompany())
+            try:
+                await serve(settings, ready=listening.set_result, stop=stop)
+            finally:
+                stop.set()
+                if not listening.done():
+                    companion.cancel()
+
+
+@contextmanager
+def stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Sets `stop` on SIGTERM and SIGINT."""
+    running = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        running.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            running.remove_signal_handler(number)
+
+
+def say_ready(address: str, state: Path, terminal: Terminal, *, with_agent: bool) -> None:
+    """The line that tells a person, or with --json a program, that calls are answered."""
+    device = f"devices/{LOCAL_DEVICE}" if with_agent else ""
+    if terminal.json:
+        document = ReadyDocument(address=address, state=str(state), pid=os.getpid(), device=device)
+        click.echo(document.model_dump_json())
+    else:
+        words = f", this machine measures as {device}" if with_agent else ""
+        terminal.print(f"edgeconv listens on {address}{words}. Ctrl-C ends it.")
+        terminal.print(f"State: {state}")
+    sys.stdout.flush()
+
+
+async def _keep_agent(
+    endpoint: Endpoint, state: Path, stop: asyncio.Event, terminal: Terminal
+) -> None:
+    """Runs an agent until `stop`; starts it again a few times when it ends by itself."""
+    for _ in range(_AGENT_STARTS):
+        process = await _start_agent(endpoint, state)
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                return
+        finally:
+            stopping.cancel()
+            await _end(process)
+        terminal.say(f"The agent of this machine ended with {process.returncode}.", style="red")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _AGENT_PAUSE_S)
+            return
+    stop.set()
+    raise EdgeconvError(
+        Reason.DEVICE_FAILED,
+        f"The agent of this machine ended {_AGENT_STARTS} times.",
+        fix="`edgeconv doctor` looks for the cause; `edgeconv serve` runs without an agent.",
+    )
+
+
+async def _start_agent(endpoint: Endpoint, state: Path) -> Process:
+    from edgeconv.base.state_folder import StateFolder
+
+    folder = StateFolder(state)
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "edgeconv", "agent", "--server", endpoint.address),
+        *("--token-file", str(folder.token), "--agent-state", str(folder.agent)),
+        *("--name", LOCAL_DEVICE, "--die-with-parent", str(os.getpid())),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        # Ctrl-C in a terminal reaches this process, which then ends the agent.
+        start_new_session=True,
+    )
+
+
+async def _end(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _AGENT_STOP_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

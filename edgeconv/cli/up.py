@@ -1,0 +1,16 @@
+"""`edgeconv up`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeconv.cli.serve import run, service_options
+
+
+@click.command(short_help="Runs a server and an agent for this machine.")
+@service_options
+def up(listen: str, jobs: int, state: Path) -> None:
+    """Runs a server, and an agent that measures on this machine, until SIGTERM or Ctrl-C."""
+    run(listen, jobs, state, with_agent=True)

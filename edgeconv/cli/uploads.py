@@ -1,0 +1,122 @@
+"""Local files on their way to a server: which belong together, and what they are called."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeconv.base.digests import digest_bundle, digest_file
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.cli.names import slug
+from edgeconv.results.wire import enum_word
+
+if TYPE_CHECKING:
+    from edgeconv.cli.terminal import Terminal
+    from edgeconv.client.sync import Client
+    from edgeconv.v1 import datasets_pb2, models_pb2
+
+_LONGEST_NAME = 63
+
+
+def model_files(model: Path, more: Sequence[Path] = ()) -> list[Path]:
+    """The files of a model: itself, those given, and data files beside it that it names.
+
+    An ONNX file names its external data by the file's name; a sibling counts when its name
+    stands in the model's bytes and it has the form of a data file.
+
+    Raises:
+        EdgeconvError: FIELD_INVALID for a path that is no file.
+    """
+    for path in (model, *more):
+        if not path.is_file():
+            raise EdgeconvError(
+                Reason.FIELD_INVALID,
+                f"There is no file {str(path)!r}.",
+                violations=[FieldViolation("model", "no such file")],
+                path=path,
+            )
+    named = [] if model.suffix != ".onnx" or more else _named_beside(model)
+    return [model, *more, *named]
+
+
+def upload_model(
+    client: Client,
+    paths: Sequence[Path],
+    terminal: Terminal,
+    *,
+    model: str | None = None,
+) -> models_pb2.ModelVersion:
+    """Uploads a model and waits until the server has read it.
+
+    Args:
+        paths: Its files, the main one first.
+        model: "models/{model}"; by default named after the main file.
+
+    Raises:
+        EdgeconvError: why the server rejected it.
+    """
+    from edgeconv.cli.transfer_progress import transfer
+
+    name = model or f"models/{slug(paths[0])}"
+    with transfer(terminal, f"uploading {paths[0].name}") as progress:
+        version = client.create_model_version(name, paths, progress=progress)
+    terminal.say(f"Reading {paths[0].name} …", style="dim")
+    return client.wait_model_version(version.name)
+
+
+def upload_dataset(client: Client, path: Path, terminal: Terminal) -> datasets_pb2.Dataset:
+    """Uploads an npz file as a dataset named after its content; sends nothing twice.
+
+    Raises:
+        EdgeconvError: why the server rejected it; FIELD_INVALID for a path that is no file.
+    """
+    from edgeconv.cli.transfer_progress import transfer
+
+    name = dataset_name(path)
+    try:
+        with transfer(terminal, f"uploading {path.name}") as progress:
+            client.create_dataset(name, path, progress=progress)
+    except EdgeconvError as error:
+        if error.reason is not Reason.ALREADY_EXISTS:
+            raise
+        # Named after its content: what is there is the same.
+        present = client.get_dataset(name)
+        if enum_word(present, "state") == "rejected":
+            client.delete_dataset(name)
+            return upload_dataset(client, path, terminal)
+    return client.wait_dataset(name)
+
+
+def dataset_name(path: Path) -> str:
+    """ "datasets/{stem}-{eight digits of its digest}".
+
+    Raises:
+        EdgeconvError: FIELD_INVALID for a path that is no file.
+    """
+    if not path.is_file():
+        raise EdgeconvError(
+            Reason.FIELD_INVALID,
+            f"There is no file {str(path)!r}.",
+            violations=[FieldViolation("data", "no such file")],
+            path=path,
+        )
+    digest = digest_bundle({path.name: digest_file(path)}).removeprefix("sha256:")
+    return f"datasets/{slug(path)[: _LONGEST_NAME - 9]}-{digest[:8]}"
+
+
+def _named_beside(model: Path) -> list[Path]:
+    candidates = [path for path in sorted(model.parent.iterdir()) if _may_be_data(model, path)]
+    if not candidates or not model.stat().st_size:
+        return []
+    with model.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return [path for path in candidates if data.find(path.name.encode()) >= 0]
+
+
+def _may_be_data(model: Path, path: Path) -> bool:
+    if path == model or not path.is_file():
+        return False
+    if path.name.startswith(f"{model.name}.") or path.name.startswith(f"{model.name}_"):
+        return True
+    return path.suffix in (".data", ".bin", ".weights") or path.name.endswith("_data")
