@@ -3,11 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeconv.base.state_folder import Endpoint
+import grpc
+
+from edgeconv import __version__
+from edgeconv.base.clock import Clock, SystemClock
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.ids import new_id
+from edgeconv.base.quantities import NS_PER_S
+from edgeconv.base.state_folder import (
+    Endpoint,
+    StateFolder,
+    ensure_token,
+    locked,
+    write_endpoint,
+)
+from edgeconv.recipe.toolchain import cpu_class, toolchain
+from edgeconv.sandbox.limits import Limits
+from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.changes import QUEUE, Changes
+from edgeconv.server.engine.asyncio_engine import AsyncioEngine
+from edgeconv.server.engine.engine import Engine, Job, JobKind
+from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
+from edgeconv.server.jobs.job_child import remove_folder
+from edgeconv.server.jobs.runner import run_job, unfinished_jobs
+from edgeconv.server.jobs.tools import Tools
+from edgeconv.server.progress import ProgressBoard
+from edgeconv.server.rpc.service_tools import ServiceTools
+from edgeconv.server.rpc.serving import build_server
+from edgeconv.server.store.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+_EXECUTOR_DEAD_S = 30.0
+_GRACE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -18,11 +52,25 @@ class ServerSettings:
         state: Its state folder.
         listen: "host:port"; port 0 takes a free one.
         jobs_at_once: Conversions that run side by side.
+        lease_s: How long a benchmark's lease lives without a heartbeat of its agent.
+        silence_s: After this an agent without a word is lost.
+        no_device_s: After this a benchmark fails that no registered device could run.
+        child_idle_s: How long a job child is kept that nobody needs.
+        sweep_s: How often what is overdue is looked for.
+        child_entry: What job children run.
+        child_limits: What a job child may use.
     """
 
     state: Path
     listen: str = "127.0.0.1:0"
     jobs_at_once: int = 1
+    lease_s: float = 30.0
+    silence_s: float = 30.0
+    no_device_s: float = 600.0
+    child_idle_s: float = 300.0
+    sweep_s: float = 2.0
+    child_entry: str = DEFAULT_ENTRY
+    child_limits: Limits = field(default_factory=Limits)
 
 
 async def serve(
@@ -31,6 +79,106 @@ async def serve(
     """Runs a server until `stop` is set; calls `ready` when it listens.
 
     Raises:
-        EdgeconvError: STATE_LOCKED when another server uses the state folder.
+        EdgeconvError: STATE_LOCKED when another server uses the state folder;
+            FIELD_INVALID when it can't listen there.
     """
-    raise NotImplementedError
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(locked(settings.state))
+        tools = await _open(settings, folder, stack)
+        engine = AsyncioEngine(
+            tools.executor,
+            lambda job: run_job(tools, job),
+            {JobKind.INSPECTION: 1, JobKind.CONVERSION: settings.jobs_at_once},
+        )
+        stack.push_async_callback(engine.shutdown)
+        await _take_up(tools, engine)
+        services = ServiceTools(
+            tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
+            tools.clock, round(settings.lease_s * NS_PER_S), tools.toolchain,
+        )  # fmt: skip
+        server = build_server(services, ensure_token(settings.state))
+        address = _listen(server, settings.listen)
+        await server.start()
+        stack.push_async_callback(server.stop, _GRACE_S)
+        sweeper = asyncio.create_task(_sweep_forever(tools, settings))
+        stack.push_async_callback(_cancelled, sweeper)
+        ready(write_endpoint(settings.state, address, version=__version__))
+        await stop.wait()
+        # Watchers and long polls would keep the server for their whole time.
+        tools.changes.touch([QUEUE])
+
+
+async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack) -> Tools:
+    clock: Clock = SystemClock()
+    changes = Changes()
+    store = await Store.open(
+        f"sqlite:///{folder.database}",
+        clock=clock,
+        touch=changes.touch,
+        lease_s=settings.lease_s,
+        silence_s=settings.silence_s,
+    )
+    stack.push_async_callback(store.close)
+    if folder.scratch.exists():
+        # Children of a server that was killed died with it; their folders did not.
+        await asyncio.to_thread(remove_folder, folder.scratch)
+    folder.scratch.mkdir(mode=0o700)
+    blobs = Blobs.local(folder.blobs)
+    children = Children(
+        folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
+        idle_s=settings.child_idle_s,
+    )  # fmt: skip
+    stack.push_async_callback(children.close)
+    return Tools(
+        store=store,
+        blobs=blobs,
+        children=children,
+        changes=changes,
+        progress=ProgressBoard(changes.touch),
+        clock=clock,
+        executor=new_id(),
+        executor_dead_ns=round(_EXECUTOR_DEAD_S * NS_PER_S),
+        toolchain=await asyncio.to_thread(toolchain),
+        cpu_class=cpu_class(),
+    )
+
+
+async def _take_up(tools: Tools, engine: Engine) -> None:
+    """Goes on with what a server left that was killed: the folder's lock says it is dead."""
+    await tools.store.executors.beat(tools.executor)
+    await tools.store.executors.retire_others(tools.executor)
+    left: list[Job] = await unfinished_jobs(tools)
+    for job in reversed(left):
+        _LOG.info("taking up %s", job.resource)
+        await engine.resume(job)
+
+
+def _listen(server: grpc.aio.Server, listen: str) -> str:
+    host, _, _ = listen.rpartition(":")
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise EdgeconvError(
+            Reason.FIELD_INVALID,
+            f"The server can't listen on {listen!r}: {error}.",
+            fix="Name a free port, or 0 for any.",
+            listen=listen,
+        ) from error
+    return f"{host}:{port}"
+
+
+async def _sweep_forever(tools: Tools, settings: ServerSettings) -> None:
+    while True:
+        try:
+            await tools.store.executors.beat(tools.executor)
+            await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
+            await tools.children.sweep()
+        except Exception:
+            # The next round may do better; without one, leases would live for ever.
+            _LOG.exception("the sweep failed")
+        await asyncio.sleep(settings.sweep_s)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

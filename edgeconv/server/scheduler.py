@@ -145,7 +145,8 @@ def device_state(
         reported: What the agent says on account of the lease it holds; None for no lease.
     """
     if reported is not None:
-        state = reported if reported in _WORKING else "preparing"
+        # A device that is done still holds its lease while the result is sent.
+        state: DeviceState = reported if reported in _WORKING else "busy"
         return state, message or f"benchmarks/{device.benchmark}"
     if device.held:
         return device.held, device.held_reason

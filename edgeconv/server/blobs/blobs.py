@@ -6,8 +6,9 @@ it is written and whenever it is read.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +17,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore
 
-from edgeconv.base.digests import is_digest
+from edgeconv.base.digests import digest_bytes, is_digest
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.server.records import FileRecord, PartRecord
 
@@ -43,10 +44,39 @@ class Blobs:
         Raises:
             EdgeconvError: DIGEST_MISMATCH, FIELD_INVALID for another length.
         """
+        checked = _checked(part, chunks)
+        if not await asyncio.to_thread(self.holds, part.digest):
+            with suppress(AlreadyExistsError):
+                await obstore.put_async(self._store, _path(part.digest), checked, mode="create")
+        # Who sends a blob that is there already must still send its bytes.
+        async for _ in checked:
+            pass
+
+    async def put_stream(
+        self, name: str, digest: str, size_bytes: int, chunks: AsyncIterator[bytes]
+    ) -> FileRecord:
+        """Stores a whole file from a stream, in parts of 32 MiB.
+
+        Raises:
+            EdgeconvError: DIGEST_MISMATCH, FIELD_INVALID for another length.
+        """
+        whole = PartRecord(digest=digest, size_bytes=size_bytes)
+        parts: list[PartRecord] = []
+        held = bytearray()
+        async for chunk in _checked(whole, chunks):
+            held += chunk
+            if len(held) >= MAX_PART_BYTES:
+                parts.append(await self._put_bytes(bytes(held)))
+                held.clear()
+        if held:
+            parts.append(await self._put_bytes(bytes(held)))
+        return FileRecord(name=name, digest=digest, size_bytes=size_bytes, parts=tuple(parts))
+
+    async def _put_bytes(self, data: bytes) -> PartRecord:
+        digest = digest_bytes(data)
         with suppress(AlreadyExistsError):
-            await obstore.put_async(
-                self._store, _path(part.digest), _checked(part, chunks), mode="create"
-            )
+            await obstore.put_async(self._store, _path(digest), data, mode="create")
+        return PartRecord(digest=digest, size_bytes=len(data))
 
     def put_file(self, stream: BinaryIO, name: str, *, max_bytes: int) -> FileRecord:
         """Stores an open file in parts; blocks.
@@ -64,7 +94,7 @@ class Blobs:
                     Reason.LIMIT_EXCEEDED, f"{name!r} is larger than {max_bytes} bytes.", file=name
                 )
             whole.update(data)
-            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            digest = digest_bytes(data)
             with suppress(AlreadyExistsError):
                 obstore.put(self._store, _path(digest), data, mode="create")
             parts.append(PartRecord(digest=digest, size_bytes=len(data)))
@@ -140,8 +170,13 @@ class Blobs:
         """
         return b"".join(self._read_blocking(file))
 
+    def _drop(self, part: PartRecord) -> None:
+        """Makes room for a whole one: a blob that exists is never written again."""
+        with suppress(FileNotFoundError):
+            obstore.delete(self._store, _path(part.digest))
+
     async def _read_part(self, part: PartRecord) -> AsyncIterator[bytes]:
-        check = _Check(part)
+        check = _Check(part, self._drop)
         try:
             found = await obstore.get_async(self._store, _path(part.digest))
         except FileNotFoundError:
@@ -158,7 +193,7 @@ class Blobs:
 
     def _read_blocking(self, file: FileRecord) -> Iterator[bytes]:
         for part in file.parts:
-            check = _Check(part)
+            check = _Check(part, self._drop)
             try:
                 found = obstore.get(self._store, _path(part.digest))
             except FileNotFoundError:
@@ -172,8 +207,9 @@ class Blobs:
 class _Check:
     """Follows the bytes of a stored part."""
 
-    def __init__(self, part: PartRecord) -> None:
+    def __init__(self, part: PartRecord, drop: Callable[[PartRecord], None]) -> None:
         self._part = part
+        self._drop = drop
         self._digest = hashlib.sha256()
 
     def update(self, data: Any) -> None:
@@ -181,6 +217,7 @@ class _Check:
 
     def finish(self) -> None:
         if f"sha256:{self._digest.hexdigest()}" != self._part.digest:
+            self._drop(self._part)
             raise _damaged(self._part, "its bytes have another digest")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import deque
 from collections.abc import Mapping
@@ -71,12 +72,12 @@ class AsyncioEngine:
             job = queue.popleft()
             task = asyncio.create_task(self._guard(job), name=job.resource)
             self._running[job] = task
-            task.add_done_callback(lambda _, job=job: self._ended(job))
+            task.add_done_callback(functools.partial(self._ended, job))
 
     def _count(self, kind: JobKind) -> int:
         return sum(1 for job in self._running if job.kind is kind)
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, job: Job, _task: asyncio.Task[None]) -> None:
         del self._running[job]
         self._dispatch(job.kind)
 

@@ -114,7 +114,7 @@ def transaction(
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
     """Makes a method that takes a transaction one that is awaited and runs in its own."""
 
-    async def run(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await self.database.run(lambda tx: method(self, tx, *args, **kwargs))
 
     functools.update_wrapper(run, method)

@@ -92,6 +92,12 @@ class Steps:
         return StepClaim(claimed["token"])
 
     @transaction
+    def output(self, tx: Transaction, key: str) -> StepOutput | None:
+        """A known result."""
+        row = tx.row(sa.select(steps.c.output).where(steps.c.key == key))
+        return StepOutput.model_validate(row["output"]) if row and row["output"] else None
+
+    @transaction
     def finish(self, tx: Transaction, key: str, token: int, output: StepOutput) -> bool:
         """Keeps a result; False when the claim was lost, and the result is to be thrown away."""
         done = tx.execute(

@@ -1,0 +1,70 @@
+"""Whether a dataset fits a model, told from what both declare. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.recipe.inspection import DatasetInspection
+from edgeconv.recipe.signature import DeclaredTensor
+
+Axes = Sequence[int | str]
+
+
+def check_fit(
+    dataset: DatasetInspection,
+    inputs: Sequence[DeclaredTensor],
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> None:
+    """Refuses a dataset that lacks an input or has another dtype or shape for it.
+
+    An array is [samples, *input shape]; where the input's first axis has size 1 or is
+    open, it may stand for the sample axis itself.
+
+    Args:
+        shapes: Whole shapes by input, where they are known; else open axes fit any size.
+
+    Raises:
+        EdgeconvError: DATASET_MISMATCH naming the arrays.
+    """
+    arrays = {array.name: array for array in dataset.arrays}
+    violations = []
+    for tensor in inputs:
+        wanted: Axes = tuple(shapes[tensor.name]) if shapes else tensor.shape
+        message = _mismatch(tensor, wanted, arrays.get(tensor.name), sorted(arrays))
+        if message:
+            violations.append(FieldViolation(tensor.name, message))
+    if violations:
+        listed = "; ".join(f"{each.field!r}: {each.message}" for each in violations)
+        raise EdgeconvError(
+            Reason.DATASET_MISMATCH,
+            f"The dataset does not fit the model: {listed}.",
+            fix="Give an npz with one array per input of the model, samples first.",
+            violations=violations,
+        )
+
+
+def _mismatch(
+    tensor: DeclaredTensor, wanted: Axes, array: DeclaredTensor | None, have: Sequence[str]
+) -> str:
+    if array is None:
+        return f"the dataset has no array for it; it has {', '.join(have) or 'none'}"
+    if array.dtype != tensor.dtype:
+        return f"the array is {array.dtype}, not {tensor.dtype}"
+    sample = array.shape[1:]
+    if _same(wanted, sample):
+        return ""
+    if wanted and _open_or(wanted[0], 1) and _same(wanted[1:], sample):
+        return ""
+    shape = ", ".join(["samples", *map(str, wanted)])
+    return f"the array has shape {list(array.shape)}, not [{shape}]"
+
+
+def _same(wanted: Axes, have: Axes) -> bool:
+    return len(wanted) == len(have) and all(
+        _open_or(want, size) for want, size in zip(wanted, have, strict=True)
+    )
+
+
+def _open_or(want: int | str, size: int | str) -> bool:
+    return isinstance(want, str) or want < 1 or want == size

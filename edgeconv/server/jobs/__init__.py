@@ -1,0 +1,1 @@
+"""Does jobs: inspections, and conversions step by step in a job child."""

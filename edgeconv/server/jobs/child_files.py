@@ -1,0 +1,82 @@
+"""Files into and out of a job child's folder. All of it blocks.
+
+What a child wrote is not trusted: only regular files are taken, opened without following
+links, and their digests are computed here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from edgeconv.base.bundle import check_file_name
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.records import FileRecord, Files
+
+MAX_FILES = 256
+MAX_BUNDLE_BYTES = 8 * 1024**3
+
+# Later steps read these files; one that changed them would change what they stand for.
+_READ_ONLY = 0o444
+_READ_ONLY_FOLDER = 0o555
+
+
+def bring_in(blobs: Blobs, files: Files, folder: Path) -> None:
+    """Writes copies of a bundle's files into a new folder.
+
+    Raises:
+        EdgeconvError: BLOB_DAMAGED.
+    """
+    folder.mkdir(parents=True)
+    for file in files:
+        blobs.write_to(file, folder / file.name)
+        (folder / file.name).chmod(_READ_ONLY)
+    folder.chmod(_READ_ONLY_FOLDER)
+
+
+def take_out(blobs: Blobs, folder: Path) -> Files:
+    """Stores the files that a step wrote.
+
+    Raises:
+        EdgeconvError: FIELD_INVALID for what is no regular file; LIMIT_EXCEEDED for more
+            than 256 files or 8 GiB.
+    """
+    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        names = sorted(os.listdir(folder_fd))  # noqa: PTH208 a path could be swapped
+        if len(names) > MAX_FILES:
+            raise EdgeconvError(
+                Reason.LIMIT_EXCEEDED,
+                f"The step wrote {len(names)} files; {MAX_FILES} are allowed.",
+            )
+        left = MAX_BUNDLE_BYTES
+        files: list[FileRecord] = []
+        for name in names:
+            file = _take_file(blobs, folder_fd, check_file_name(name), left)
+            left -= file.size_bytes
+            files.append(file)
+        os.fchmod(folder_fd, _READ_ONLY_FOLDER)
+    finally:
+        os.close(folder_fd)
+    return tuple(files)
+
+
+def _take_file(blobs: Blobs, folder_fd: int, name: str, max_bytes: int) -> FileRecord:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=folder_fd)
+    except OSError as error:
+        raise _refusal(name) from error
+    with os.fdopen(fd, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise _refusal(name)
+        os.fchmod(fd, _READ_ONLY)
+        return blobs.put_file(stream, name, max_bytes=max_bytes)
+
+
+def _refusal(name: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.FIELD_INVALID, f"The step wrote {name!r}, which is no regular file.", name=name
+    )

@@ -1,0 +1,133 @@
+"""Job children: started ahead, kept for the model they know, ended when idle.
+
+Loading the libraries takes seconds. So a child is started at the first sign of work, and
+one that has read a model is kept for the next job on the same model. A child never sees
+a second model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeconv.base.ids import new_id
+from edgeconv.sandbox.limits import Limits
+from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.jobs.job_child import JobChild
+
+DEFAULT_ENTRY = "edgeconv.conversion.job_child:main"
+MAX_KEPT = 2
+MAX_JOBS_OF_A_CHILD = 16
+
+
+@dataclass
+class _Idle:
+    child: JobChild
+    model: str
+    jobs: int
+    since: float
+
+
+class Children:
+    """Hands out children and takes them back.
+
+    Args:
+        folder: Theirs; each gets one of its own in it.
+        idle_s: How long an idle child is kept.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        blobs: Blobs,
+        *,
+        entry: str = DEFAULT_ENTRY,
+        limits: Limits | None = None,
+        idle_s: float = 300.0,
+    ) -> None:
+        self._folder = folder
+        self._blobs = blobs
+        self._entry = entry
+        self._limits = limits or Limits()
+        self._idle_s = idle_s
+        self._idle: list[_Idle] = []
+        self._jobs: dict[JobChild, int] = {}
+        self._lock = asyncio.Lock()
+        self._closed = False
+
+    async def prepare(self) -> None:
+        """Starts a child ahead, unless an idle one that knows no model is there."""
+        async with self._lock:
+            if self._closed or any(not idle.model for idle in self._idle):
+                return
+            child = await self._start()
+            child.warm()
+            self._put(_Idle(child, "", 0, _now()))
+            await self._trim()
+
+    async def take(self, model: str, *, from_ahead: bool = True) -> JobChild:
+        """A child for a model, given by the digest of its bundle.
+
+        Args:
+            from_ahead: Whether it may be the one that was started ahead; it had better be
+                kept for work that needs all the libraries.
+        """
+        async with self._lock:
+            for wanted in (model, "") if from_ahead else (model,):
+                for idle in self._idle:
+                    if idle.model == wanted and idle.child.alive:
+                        self._idle.remove(idle)
+                        self._jobs[idle.child] = idle.jobs + 1
+                        return idle.child
+            child = await self._start()
+            self._jobs[child] = 1
+            return child
+
+    async def give_back(self, child: JobChild, model: str) -> None:
+        """Keeps a child for the next job on its model, for a while."""
+        jobs = self._jobs.pop(child)
+        async with self._lock:
+            if self._closed or not child.alive or jobs >= MAX_JOBS_OF_A_CHILD:
+                await child.end()
+                return
+            child.warm()
+            self._put(_Idle(child, model, jobs, _now()))
+            await self._trim()
+
+    async def end(self, child: JobChild) -> None:
+        """Ends a child that was taken."""
+        self._jobs.pop(child, None)
+        await child.end()
+
+    async def sweep(self) -> None:
+        """Ends children that were idle for too long."""
+        async with self._lock:
+            old = [idle for idle in self._idle if _now() - idle.since > self._idle_s]
+            for idle in old:
+                self._idle.remove(idle)
+                await idle.child.end()
+
+    async def close(self) -> None:
+        """Ends all idle children, and keeps none from now on."""
+        async with self._lock:
+            self._closed = True
+            for idle in self._idle:
+                await idle.child.end()
+            self._idle.clear()
+
+    async def _start(self) -> JobChild:
+        folder = self._folder / new_id()
+        return await JobChild.start(self._entry, folder, self._blobs, self._limits)
+
+    def _put(self, idle: _Idle) -> None:
+        self._idle.append(idle)
+
+    async def _trim(self) -> None:
+        while len(self._idle) > MAX_KEPT:
+            oldest = self._idle.pop(0)
+            await oldest.child.end()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

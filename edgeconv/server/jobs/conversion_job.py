@@ -1,0 +1,244 @@
+"""Does a conversion: the steps of its plan one after another, each once.
+
+A step that fails ends the variants that need it; the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.recipe.plan import Plan, PlannedStep, PlannedVariant
+from edgeconv.recipe.specs import spec_of
+from edgeconv.server.jobs.graph import needs
+from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
+from edgeconv.server.jobs.keys import KeyInput, step_key
+from edgeconv.server.jobs.memo import StepCome, once
+from edgeconv.server.jobs.tools import Tools
+from edgeconv.server.records import (
+    ConversionRecord,
+    FileRecord,
+    StepOutput,
+    StepReportRecord,
+    files_digest,
+)
+from edgeconv.server.store.conversions import VerifiedVariant
+
+_LOG = logging.getLogger(__name__)
+
+SAMPLES_FILE = "device_samples.npz"
+OUTPUTS_FILE = "outputs.npz"
+_MOST_REPAIRS = 3
+
+
+async def run_conversion(tools: Tools, conversion: str) -> None:
+    """Does a conversion from where the store says it stands, to the end of its steps.
+
+    Raises:
+        CancelledError: its child is dead then.
+    """
+    attempt = await tools.store.conversions.begin(conversion)
+    if attempt is None:
+        return
+    record = await tools.store.conversions.get(conversion)
+    assert record is not None
+    job = _Job(tools, record, attempt)
+    try:
+        await job.run()
+    except _Superseded:
+        # Cancelled, or another attempt has begun: what this one does counts no more.
+        pass
+    except EdgeconvError as error:
+        await tools.store.conversions.fail(conversion, attempt, error)
+    except Exception:
+        # A fault of ours must still end the conversion, for whoever waits for it.
+        _LOG.exception("%s broke off", record.name)
+        fault = EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
+        await tools.store.conversions.fail(conversion, attempt, fault)
+    finally:
+        await job.close()
+        tools.progress.forget(record.name)
+
+
+class _Superseded(Exception):
+    """The attempt is not the live one any more."""
+
+
+class _Job:
+    def __init__(self, tools: Tools, record: ConversionRecord, attempt: int) -> None:
+        self._tools = tools
+        self._record = record
+        self._attempt = attempt
+        self._plan = Plan.model_validate(record.plan)
+        self._needs = needs(self._plan)
+        self._model = record.inputs["source"].digest
+        self._done: dict[str, StepCome] = {}
+        self._keys: dict[str, str] = {}
+        self._pending: set[str] = set()
+        self._child: JobChild | None = None
+
+    async def run(self) -> None:
+        view = await self._tools.store.conversions.view(self._record.id)
+        assert view is not None
+        self._pending = {v.name for v in view.variants if v.state == "pending"}
+        repairs = 0
+        while (damaged := await self._run_steps()) is not None:
+            repairs += 1
+            if repairs == _MOST_REPAIRS:
+                raise damaged
+        files = self._reference_files()
+        await self._tools.store.conversions.finish_steps(
+            self._record.id, self._attempt,
+            samples=files.get(SAMPLES_FILE), outputs=files.get(OUTPUTS_FILE),
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """Ends the child, or keeps it for the next job on the model when all went well."""
+        child, self._child = self._child, None
+        if child is not None:
+            await self._tools.children.end(child)
+
+    async def _run_steps(self) -> EdgeconvError | None:
+        """Does all steps that a pending variant needs; a damaged result ends it early."""
+        for step in self._plan.steps:
+            waiting = {name for name in self._pending if step.id in self._needs[name]}
+            if not waiting or step.id in self._done:
+                continue
+            try:
+                self._done[step.id] = await self._do(step)
+            except EdgeconvError as error:
+                if error.reason is Reason.BLOB_DAMAGED and await self._forget_damaged(error):
+                    return error
+                await self._step_failed(step, waiting, error)
+            else:
+                await self._step_done(step, self._done[step.id])
+        if self._child is not None:
+            child, self._child = self._child, None
+            await self._tools.children.give_back(child, self._model)
+        return None
+
+    async def _do(self, step: PlannedStep) -> StepCome:
+        inputs = {role: self._bundle(given) for role, given in step.inputs.items()}
+        key = step_key(
+            spec_of(step.kind, step.name),
+            step.options,
+            {role: KeyInput(given.digest, given.facts) for role, given in inputs.items()},
+            seed=step.seed,
+            toolchain=self._tools.toolchain,
+            cpu_class=self._tools.cpu_class,
+        )
+        self._keys[step.id] = key
+        return await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+
+    async def _make(self, step: PlannedStep, inputs: dict[str, Bundle]) -> StepOutput:
+        self._check(await self._tell(step.id, "started"))
+        if self._child is None or not self._child.alive:
+            await self.close()
+            self._child = await self._tools.children.take(self._model)
+
+        def tell(fraction: float, message: str) -> None:
+            self._tools.progress.say(self._record.name, step.id, fraction, message)
+
+        order = StepOrder(step.kind, step.name, step.options, step.seed, inputs)
+        files, said = await self._child.run(order, tell)
+        self._tools.progress.forget(self._record.name, step.id)
+        self._child.keep(files_digest(files), said.pop("folder"))
+        return StepOutput.model_validate({"files": files, **said})
+
+    def _bundle(self, given: str) -> Bundle:
+        if given in self._record.inputs:
+            brought = self._record.inputs[given]
+            return Bundle(brought.files, brought.digest, brought.facts)
+        output = self._done[given].output
+        return Bundle(output.files, files_digest(output.files), output.facts)
+
+    async def _step_done(self, step: PlannedStep, come: StepCome) -> None:
+        output = come.output
+        effect = output.effect.summary if output.effect else ""
+        report = StepReportRecord(
+            id=step.id,
+            key=self._keys[step.id],
+            wall_ns=output.wall_ns,
+            peak_memory_bytes=output.peak_memory_bytes,
+            reused=come.reused,
+        )
+        body = _step_event(step.id, "reused" if come.reused else "done", effect, output.wall_ns)
+        store = self._tools.store.conversions
+        self._check(await store.step_ended(self._record.id, self._attempt, report, body))
+        for variant in self._plan.variants:
+            if variant.verify == step.id and variant.name in self._pending:
+                await self._variant_made(variant, output)
+
+    async def _variant_made(self, variant: PlannedVariant, verified: StepOutput) -> None:
+        artifact = self._done[variant.artifact].output
+        effects = [self._done[step].output.effect for step in variant.steps]
+        agreement = verified.agreement
+        error = _lost_agreement(variant.name, verified)
+        made = VerifiedVariant(
+            name=variant.name,
+            files=artifact.files,
+            digest=files_digest(artifact.files),
+            effects=[effect.model_dump(mode="json") for effect in effects if effect],
+            agreement=agreement.model_dump(mode="json") if agreement else None,
+            error=error.to_json() if error else None,
+        )
+        store = self._tools.store.conversions
+        self._check(await store.variant_made(self._record.id, self._attempt, made))
+        self._pending.discard(variant.name)
+
+    async def _step_failed(
+        self, step: PlannedStep, waiting: set[str], error: EdgeconvError
+    ) -> None:
+        self._tools.progress.forget(self._record.name, step.id)
+        self._check(await self._tell(step.id, "failed", error.message))
+        errors = {name: error.to_json() for name in sorted(waiting)}
+        store = self._tools.store.conversions
+        self._check(await store.fail_variants(self._record.id, self._attempt, errors))
+        self._pending -= waiting
+
+    async def _forget_damaged(self, error: EdgeconvError) -> bool:
+        """Drops remembered results that hold a damaged blob, so that they are made again."""
+        digest = error.metadata.get("digest", "")
+        damaged = [
+            step
+            for step, come in self._done.items()
+            if any(part.digest == digest for file in come.output.files for part in file.parts)
+        ]
+        for step in damaged:
+            await self._tools.store.steps.forget(self._keys[step])
+            del self._done[step]
+        return bool(damaged)
+
+    def _reference_files(self) -> dict[str, FileRecord]:
+        come = self._done.get(self._plan.reference)
+        return {file.name: file for file in come.output.files} if come else {}
+
+    async def _tell(self, step: str, change: str, message: str = "") -> bool:
+        body = _step_event(step, change, message, 0)
+        store = self._tools.store.conversions
+        return await store.step_changed(self._record.id, self._attempt, body)
+
+    @staticmethod
+    def _check(live: bool) -> None:
+        if not live:
+            raise _Superseded
+
+
+def _step_event(step: str, change: str, message: str, wall_ns: int) -> dict[str, Any]:
+    return {"step": step, "change": change, "message": message, "wall_ns": wall_ns}
+
+
+def _lost_agreement(variant: str, verified: StepOutput) -> EdgeconvError | None:
+    agreement = verified.agreement
+    if agreement is not None and agreement.passed:
+        return None
+    outputs = agreement.outputs if agreement else ()
+    failed = [output for output in outputs if not output.passed]
+    listed = "; ".join(f"output {o.output!r} misses {o.bound}" for o in failed)
+    return EdgeconvError(
+        Reason.AGREEMENT_LOST,
+        f"Variant {variant!r} does not compute the same: {listed or 'a bound was missed'}.",
+        fix="Its files are kept for a look; another precision or method may agree better.",
+        variant=variant,
+    )

@@ -1,0 +1,117 @@
+"""Inspects an uploaded model or dataset in a job child: READY, or REJECTED with the reason."""
+
+from __future__ import annotations
+
+import logging
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.ids import parse_name
+from edgeconv.recipe.inspection import DatasetInspection, Inspection
+from edgeconv.recipe.specs import StepKind, spec_of
+from edgeconv.server.dataset_fit import check_fit
+from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
+from edgeconv.server.jobs.keys import KeyInput, step_key
+from edgeconv.server.jobs.memo import once
+from edgeconv.server.jobs.tools import Tools
+from edgeconv.server.records import DatasetRecord, ModelVersionRecord, StepOutput
+
+_LOG = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 2.0
+
+
+async def inspect_model(tools: Tools, name: str) -> None:
+    """Ends the inspection of a model version.
+
+    The child that read the model is kept: a conversion is likely to follow.
+    """
+    model, version = parse_name(name, "models/*/versions/*")
+    record = await tools.store.models.get(model, int(version))
+    if record is None or record.state != "inspecting":
+        return
+    bundle = Bundle(record.files, record.digest, {})
+    try:
+        output = await _inspect(tools, StepKind.INSPECT, bundle, record.digest, from_ahead=True)
+        inspection = Inspection.model_validate(output.facts["inspection"])
+    except Exception as fault:
+        # A fault of ours must still end the inspection, for whoever waits for it.
+        await tools.store.models.settle(name, error=_as_error(name, fault).to_json())
+    else:
+        await tools.store.models.settle(name, inspection=inspection)
+
+
+async def inspect_dataset(tools: Tools, name: str) -> None:
+    """Ends the inspection of a dataset, checked against its model version if it names one."""
+    (dataset,) = parse_name(name, "datasets/*")
+    record = await tools.store.datasets.get(dataset)
+    if record is None or record.state != "inspecting":
+        return
+    try:
+        model = await _settled_model(tools, record)
+        bundle = Bundle(record.files, record.digest, {})
+        output = await _inspect(
+            tools, StepKind.INSPECT_DATASET, bundle, model.digest if model else "",
+            from_ahead=False,
+        )  # fmt: skip
+        inspection = DatasetInspection.model_validate(output.facts["inspection"])
+        if model is not None and model.inspection is not None:
+            check_fit(inspection, model.inspection.inputs)
+    except Exception as fault:
+        # As above.
+        await tools.store.datasets.settle(name, error=_as_error(name, fault).to_json())
+    else:
+        await tools.store.datasets.settle(name, inspection=inspection)
+
+
+def _as_error(name: str, fault: Exception) -> EdgeconvError:
+    if isinstance(fault, EdgeconvError):
+        return fault
+    _LOG.error("inspecting %s broke off", name, exc_info=fault)
+    return EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
+
+
+async def _settled_model(tools: Tools, record: DatasetRecord) -> ModelVersionRecord | None:
+    """The model version that a dataset is checked against, when its own inspection has ended."""
+    if not record.model_version:
+        return None
+    model, version = parse_name(record.model_version, "models/*/versions/*")
+    with tools.changes.watching(record.model_version) as watch:
+        while True:
+            watch.clear()
+            found = await tools.store.models.get(model, int(version))
+            if found is None or found.state == "rejected":
+                raise EdgeconvError(
+                    Reason.NOT_READY,
+                    f"The dataset can't be checked: {record.model_version!r} is not READY.",
+                    fix="Send a model that can be read first, or name no model version.",
+                    model_version=record.model_version,
+                )
+            if found.state == "ready":
+                return found
+            await watch.wait(_LOOK_AGAIN_S)
+
+
+async def _inspect(
+    tools: Tools, kind: StepKind, bundle: Bundle, model: str, *, from_ahead: bool
+) -> StepOutput:
+    key = step_key(
+        spec_of(kind, kind.value), {}, {"source": KeyInput(bundle.digest, {})},
+        seed=0, toolchain=tools.toolchain, cpu_class=tools.cpu_class,
+    )  # fmt: skip
+
+    async def make() -> StepOutput:
+        child: JobChild | None = await tools.children.take(model, from_ahead=from_ahead)
+        assert child is not None
+        try:
+            order = StepOrder(kind, kind.value, {}, 0, {"source": bundle})
+            files, said = await child.run(order, lambda _fraction, _message: None)
+            said.pop("folder")
+            if model:
+                kept, child = child, None
+                await tools.children.give_back(kept, model)
+            return StepOutput.model_validate({"files": files, **said})
+        finally:
+            if child is not None:
+                await tools.children.end(child)
+
+    return (await once(tools, key, kind.value, make)).output

@@ -1,0 +1,166 @@
+"""One job child as the server sees it: a process, its folder, and what lies in it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.sandbox.child import Child
+from edgeconv.sandbox.limits import Limits
+from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.jobs.child_files import bring_in, take_out
+from edgeconv.server.records import Files
+
+_LOG = logging.getLogger(__name__)
+
+Tell = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Files that a step reads, and what their maker said of them."""
+
+    files: Files
+    digest: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StepOrder:
+    """A step for a child to do."""
+
+    kind: str
+    name: str
+    options: Mapping[str, Any]
+    seed: int
+    inputs: Mapping[str, Bundle]
+
+
+class JobChild:
+    """A process that does the steps of one model, one after another.
+
+    A bundle is brought in once; what a step made stays and is read in place by later ones.
+    """
+
+    def __init__(self, child: Child, folder: Path, blobs: Blobs) -> None:
+        self._child = child
+        self._folder = folder
+        self._blobs = blobs
+        self._bundles: dict[str, Path] = {}
+        self._steps = 0
+        self._warming: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, entry: str, folder: Path, blobs: Blobs, limits: Limits) -> Self:
+        """Starts a child in a folder of its own, which is made."""
+        folder.mkdir(parents=True)
+        child = await Child.start(entry, folder=folder, limits=limits)
+        return cls(child, folder, blobs)
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can do a step."""
+        return self._child.alive
+
+    def warm(self) -> None:
+        """Makes it load its libraries while nobody waits for it."""
+        if self._warming is None:
+            self._warming = asyncio.create_task(self._warm())
+
+    async def run(self, order: StepOrder, tell: Tell) -> tuple[Files, dict[str, Any]]:
+        """Does a step and stores what it wrote.
+
+        Returns:
+            The files, and the child's word: facts, effect, agreement, wall_ns,
+            peak_memory_bytes.
+
+        Raises:
+            EdgeconvError: that of the step; CHILD_DIED, LIMIT_EXCEEDED, after which the
+                child is of no more use; BLOB_DAMAGED.
+        """
+        if self._warming is not None:
+            await asyncio.shield(self._warming)
+        self._steps += 1
+        folder = self._folder / f"step{self._steps}"
+        scratch = self._folder / f"scratch{self._steps}"
+        folder.mkdir()
+        scratch.mkdir()
+        inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
+        await self._child.send(
+            {
+                "do": "step", "kind": order.kind, "name": order.name,
+                "options": dict(order.options), "seed": order.seed, "inputs": inputs,
+                "folder": str(folder), "scratch": str(scratch),
+            }
+        )  # fmt: skip
+        done = await self._answer(order, tell)
+        files = await asyncio.to_thread(take_out, self._blobs, folder)
+        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+        return files, done | {"folder": str(folder)}
+
+    def keep(self, digest: str, folder: str) -> None:
+        """Lets later steps read a bundle where a step of this child wrote it."""
+        self._bundles.setdefault(digest, Path(folder))
+
+    async def end(self) -> None:
+        """Kills it with all its descendants and removes its folder."""
+        if self._warming is not None:
+            self._warming.cancel()
+        await self._child.kill()
+        await asyncio.to_thread(remove_folder, self._folder)
+
+    async def _warm(self) -> None:
+        try:
+            await self._child.send({"do": "warm"})
+            await self._child.receive()
+        except EdgeconvError:
+            _LOG.warning("a child died while it was started ahead: %s", self._child.stderr_tail)
+
+    async def _bring_in(self, given: Bundle) -> dict[str, Any]:
+        if given.digest not in self._bundles:
+            folder = self._folder / f"input{len(self._bundles)}-{self._steps}"
+            await asyncio.to_thread(bring_in, self._blobs, given.files, folder)
+            self._bundles[given.digest] = folder
+        folder = self._bundles[given.digest]
+        return {"folder": str(folder), "digest": given.digest, "facts": dict(given.facts)}
+
+    async def _answer(self, order: StepOrder, tell: Tell) -> dict[str, Any]:
+        try:
+            while True:
+                message = await self._child.receive()
+                if "progress" in message:
+                    tell(float(message["progress"]), str(message["message"]))
+                elif "done" in message:
+                    return dict(message["done"])
+                elif "failed" in message:
+                    error = EdgeconvError.from_json(message["failed"])
+                    if error.reason is Reason.INTERNAL:
+                        _LOG.error("step %s: %s", order.name, self._child.stderr_tail)
+                    raise error
+        except EdgeconvError as error:
+            if not self._child.alive:
+                _LOG.error("the child of step %s died: %s", order.name, self._child.stderr_tail)
+                words = f"{error.message.rstrip('.')}, during step {order.name}."
+                died = EdgeconvError(error.reason, words, fix=error.fix, step=order.name)
+                died.metadata |= error.metadata
+                raise died from error
+            raise
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder with write-protected folders in it; what can't be removed is logged."""
+    for path, _folders, _files in os.walk(folder):
+        Path(path).chmod(0o700)
+    shutil.rmtree(folder, onerror=lambda _, path, error: _LOG.warning("%s: %s", path, error[1]))

@@ -1,0 +1,84 @@
+"""Does a step once: known results are taken from memory, new ones are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.server.jobs.tools import Tools
+from edgeconv.server.records import StepOutput
+from edgeconv.server.store.steps import Claim, StepBusy, StepClaim, StepDone, StepGivenUp
+
+T = TypeVar("T")
+
+_LOOK_AGAIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class StepCome:
+    """A step's result, and whether it was known."""
+
+    output: StepOutput
+    reused: bool
+
+
+async def once(
+    tools: Tools, key: str, name: str, make: Callable[[], Awaitable[StepOutput]]
+) -> StepCome:
+    """The result of a step; `make` is called when nobody has made it.
+
+    Raises:
+        EdgeconvError: that of `make`; LIMIT_EXCEEDED when servers died over it too often;
+            INTERNAL when the claim was lost on the way.
+    """
+    held: list[int] = []
+
+    async def claim() -> Claim:
+        alive_since_ns = tools.clock.now_ns() - tools.executor_dead_ns
+        claim = await tools.store.steps.claim(
+            key, name, tools.executor, alive_since_ns=alive_since_ns
+        )
+        if isinstance(claim, StepClaim):
+            held.append(claim.token)
+        return claim
+
+    try:
+        with tools.changes.watching(f"steps/{key}") as watch:
+            while True:
+                watch.clear()
+                claim_now = await _to_the_end(claim())
+                if not isinstance(claim_now, StepBusy):
+                    break
+                await watch.wait(_LOOK_AGAIN_S)
+        if isinstance(claim_now, StepDone):
+            return StepCome(claim_now.output, True)
+        if isinstance(claim_now, StepGivenUp):
+            raise EdgeconvError(
+                Reason.LIMIT_EXCEEDED,
+                f"Step {name} was given up: the server died several times while it ran.",
+                fix="The model may need more memory than this machine has.",
+                step=name,
+            )
+        output = await make()
+        if not await tools.store.steps.finish(key, claim_now.token, output):
+            raise EdgeconvError(
+                Reason.INTERNAL, f"Step {name} was taken over by another server.", step=name
+            )
+        held.clear()
+        return StepCome(output, False)
+    finally:
+        for token in held:
+            await _to_the_end(tools.store.steps.release(key, token))
+
+
+async def _to_the_end(work: Awaitable[T]) -> T:
+    """Waits for a write even when the caller is cancelled, so that its outcome is known."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -1,0 +1,38 @@
+"""From a job as the engine knows it to what is done."""
+
+from __future__ import annotations
+
+from edgeconv.server.engine.engine import Job, JobKind
+from edgeconv.server.jobs.conversion_job import run_conversion
+from edgeconv.server.jobs.inspection_job import inspect_dataset, inspect_model
+from edgeconv.server.jobs.tools import Tools
+
+
+async def run_job(tools: Tools, job: Job) -> None:
+    """Does a job; its end stands in the store."""
+    collection, _, rest = job.resource.partition("/")
+    if collection == "models":
+        await inspect_model(tools, job.resource)
+    elif collection == "datasets":
+        await inspect_dataset(tools, job.resource)
+    else:
+        await run_conversion(tools, rest)
+
+
+def inspection_of(resource: str) -> Job:
+    """The job that inspects a model version or dataset."""
+    return Job(JobKind.INSPECTION, resource)
+
+
+def conversion_of(conversion: str) -> Job:
+    """The job that does a conversion, given by its id."""
+    return Job(JobKind.CONVERSION, f"conversions/{conversion}")
+
+
+async def unfinished_jobs(tools: Tools) -> list[Job]:
+    """What a server that was killed left undone, in the order to be taken up."""
+    return [
+        *map(inspection_of, await tools.store.models.inspecting()),
+        *map(inspection_of, await tools.store.datasets.inspecting()),
+        *map(conversion_of, await tools.store.conversions.unfinished()),
+    ]

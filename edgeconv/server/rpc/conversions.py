@@ -1,0 +1,97 @@
+"""ConversionService: jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.ids import parse_name
+from edgeconv.server.jobs.runner import conversion_of
+from edgeconv.server.rpc import messages
+from edgeconv.server.rpc.fields import page_size, page_start, refuse, request_of
+from edgeconv.server.rpc.new_conversion import prepare_conversion
+from edgeconv.server.rpc.service_tools import LOOK_AGAIN_S, ServiceTools
+from edgeconv.v1 import conversions_pb2, conversions_pb2_grpc
+
+
+class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
+    """As the wire says."""
+
+    def __init__(self, tools: ServiceTools) -> None:
+        self._tools = tools
+
+    async def CreateConversion(
+        self, request: conversions_pb2.CreateConversionRequest, context: Any
+    ) -> conversions_pb2.CreateConversionResponse:
+        """Checks the request whole and queues the job."""
+        call = request_of(request, request.request_id)
+        new = await prepare_conversion(self._tools.store, request, self._tools.toolchain)
+        conversion, is_new = await self._tools.store.conversions.create(new, call)
+        if is_new:
+            await self._tools.engine.start(conversion_of(conversion))
+        return conversions_pb2.CreateConversionResponse(conversion=await self._view(conversion))
+
+    async def GetConversion(
+        self, request: conversions_pb2.GetConversionRequest, context: Any
+    ) -> conversions_pb2.GetConversionResponse:
+        """Reads one conversion."""
+        (conversion,) = parse_name(request.name, "conversions/*")
+        return conversions_pb2.GetConversionResponse(conversion=await self._view(conversion))
+
+    async def ListConversions(
+        self, request: conversions_pb2.ListConversionsRequest, context: Any
+    ) -> conversions_pb2.ListConversionsResponse:
+        """Lists conversions, newest first."""
+        limit = page_size(request.page_size)
+        found = await self._tools.store.conversions.page(
+            before_seq=page_start(request.page_token), limit=limit + 1
+        )
+        more = len(found) > limit
+        return conversions_pb2.ListConversionsResponse(
+            conversions=[messages.conversion_head(record) for record in found[:limit]],
+            next_page_token=str(found[limit - 1].seq) if more else "",
+        )
+
+    async def WatchConversion(
+        self, request: conversions_pb2.WatchConversionRequest, context: Any
+    ) -> AsyncIterator[conversions_pb2.WatchConversionResponse]:
+        """Streams what happened and happens, until the end."""
+        (conversion,) = parse_name(request.name, "conversions/*")
+        await self._view(conversion)
+        if request.after_sequence < 0:
+            raise refuse("after_sequence", "can't be negative")
+        sequence, told = request.after_sequence, 0
+        with self._tools.changes.watching(request.name) as watch:
+            while True:
+                watch.clear()
+                events, ended = await self._tools.store.conversions.events_after(
+                    conversion, sequence
+                )
+                for event in events:
+                    sequence = event.sequence
+                    yield conversions_pb2.WatchConversionResponse(event=messages.event(event))
+                if ended:
+                    return
+                for now in self._tools.progress.since(request.name, told):
+                    told = now.count
+                    message = messages.progress(now, self._tools.clock.now_ns())
+                    yield conversions_pb2.WatchConversionResponse(event=message)
+                if not events:
+                    await watch.wait(LOOK_AGAIN_S)
+
+    async def CancelConversion(
+        self, request: conversions_pb2.CancelConversionRequest, context: Any
+    ) -> conversions_pb2.CancelConversionResponse:
+        """Cancels a conversion."""
+        (conversion,) = parse_name(request.name, "conversions/*")
+        if await self._tools.store.conversions.cancel(conversion):
+            await self._tools.engine.cancel(conversion_of(conversion))
+        return conversions_pb2.CancelConversionResponse(conversion=await self._view(conversion))
+
+    async def _view(self, conversion: str) -> conversions_pb2.Conversion:
+        view = await self._tools.store.conversions.view(conversion)
+        if view is None:
+            name = f"conversions/{conversion}"
+            raise EdgeconvError(Reason.NOT_FOUND, f"There is no {name!r}.", name=name)
+        return messages.conversion(view)

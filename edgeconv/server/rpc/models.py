@@ -1,0 +1,102 @@
+"""ModelService: models and their versions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.ids import parse_name
+from edgeconv.server.jobs.runner import inspection_of
+from edgeconv.server.records import ModelVersionRecord
+from edgeconv.server.rpc import messages
+from edgeconv.server.rpc.bundles import accept_files
+from edgeconv.server.rpc.fields import page_size, page_start, refuse, request_of
+from edgeconv.server.rpc.service_tools import LOOK_AGAIN_S, ServiceTools
+from edgeconv.server.store.store import Store
+from edgeconv.v1 import models_pb2, models_pb2_grpc
+
+
+async def read_model_version(store: Store, name: str, *, field: str) -> ModelVersionRecord:
+    """The version of that name; "latest" is the newest one.
+
+    Raises:
+        EdgeconvError: FIELD_INVALID, NOT_FOUND.
+    """
+    model, version = parse_name(name, "models/*/versions/*", field=field)
+    if version != "latest" and not (version.isascii() and version.isdigit()):
+        raise refuse(field, f'{version!r} is neither a number nor "latest"')
+    # A number beyond those that were given names nothing, and fits no column.
+    number = None if version == "latest" else min(int(version[:18]), 2**53)
+    found = await store.models.get(model, number)
+    if found is None:
+        raise EdgeconvError(Reason.NOT_FOUND, f"There is no {name!r}.", name=name)
+    return found
+
+
+class ModelService(models_pb2_grpc.ModelServiceServicer):
+    """As the wire says."""
+
+    def __init__(self, tools: ServiceTools) -> None:
+        self._tools = tools
+
+    async def CreateModelVersion(
+        self, request: models_pb2.CreateModelVersionRequest, context: Any
+    ) -> models_pb2.CreateModelVersionResponse:
+        """Adds a version and starts its inspection."""
+        (model,) = parse_name(request.model, "models/*", field="model")
+        call = request_of(request, request.request_id)
+        files = await accept_files(self._tools.store, self._tools.blobs, request.files)
+        record, is_new = await self._tools.store.models.create(model, files, call)
+        if is_new:
+            await self._tools.engine.start(inspection_of(record.name))
+        return models_pb2.CreateModelVersionResponse(model_version=messages.model_version(record))
+
+    async def GetModelVersion(
+        self, request: models_pb2.GetModelVersionRequest, context: Any
+    ) -> models_pb2.GetModelVersionResponse:
+        """Reads one version."""
+        record = await read_model_version(self._tools.store, request.name, field="name")
+        return models_pb2.GetModelVersionResponse(model_version=messages.model_version(record))
+
+    async def ListModelVersions(
+        self, request: models_pb2.ListModelVersionsRequest, context: Any
+    ) -> models_pb2.ListModelVersionsResponse:
+        """Lists versions, newest first."""
+        (model,) = parse_name(request.model, "models/*", field="model") if request.model else ("",)
+        limit = page_size(request.page_size)
+        found = await self._tools.store.models.page(
+            model, before_seq=page_start(request.page_token), limit=limit + 1
+        )
+        more = len(found) > limit
+        return models_pb2.ListModelVersionsResponse(
+            model_versions=[messages.model_version(record) for record in found[:limit]],
+            next_page_token=str(found[limit - 1].seq) if more else "",
+        )
+
+    async def WatchModelVersion(
+        self, request: models_pb2.WatchModelVersionRequest, context: Any
+    ) -> AsyncIterator[models_pb2.WatchModelVersionResponse]:
+        """Sends the version until its inspection has ended."""
+        record = await read_model_version(self._tools.store, request.name, field="name")
+        name, sent = record.name, None
+        with self._tools.changes.watching(name) as watch:
+            while True:
+                watch.clear()
+                record = await read_model_version(self._tools.store, name, field="name")
+                if record != sent:
+                    sent = record
+                    message = messages.model_version(record)
+                    yield models_pb2.WatchModelVersionResponse(model_version=message)
+                if record.state != "inspecting":
+                    return
+                await watch.wait(LOOK_AGAIN_S)
+
+    async def DeleteModelVersion(
+        self, request: models_pb2.DeleteModelVersionRequest, context: Any
+    ) -> models_pb2.DeleteModelVersionResponse:
+        """Forgets a version."""
+        record = await read_model_version(self._tools.store, request.name, field="name")
+        await self._tools.store.models.delete(record.model, record.version)
+        await self._tools.engine.cancel(inspection_of(record.name))
+        return models_pb2.DeleteModelVersionResponse()

@@ -1,0 +1,38 @@
+"""What the services work with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgeconv.base.clock import Clock
+from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.changes import Changes
+from edgeconv.server.engine.engine import Engine
+from edgeconv.server.jobs.children import Children
+from edgeconv.server.progress import ProgressBoard
+from edgeconv.server.store.store import Store
+
+
+@dataclass(frozen=True)
+class ServiceTools:
+    """What the services work with.
+
+    Attributes:
+        lease_ns: How long a benchmark's lease lives without a heartbeat.
+        toolchain: Versions of what makes artifacts, by package.
+    """
+
+    store: Store
+    blobs: Blobs
+    engine: Engine
+    children: Children
+    changes: Changes
+    progress: ProgressBoard
+    clock: Clock
+    lease_ns: int
+    toolchain: Mapping[str, str]
+
+
+LOOK_AGAIN_S = 5.0
+"""How often a watcher looks though nothing was said: another replica may have written."""

@@ -1,0 +1,73 @@
+"""The gRPC server: all services behind the edge, with health and reflection."""
+
+from __future__ import annotations
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from edgeconv.server.rpc.agents import AgentService
+from edgeconv.server.rpc.benchmarks import BenchmarkService
+from edgeconv.server.rpc.conversions import ConversionService
+from edgeconv.server.rpc.datasets import DatasetService
+from edgeconv.server.rpc.devices import DeviceService
+from edgeconv.server.rpc.edge import Edge, TokenCheck
+from edgeconv.server.rpc.files import FileService
+from edgeconv.server.rpc.models import ModelService
+from edgeconv.server.rpc.service_tools import ServiceTools
+from edgeconv.v1 import (
+    agents_pb2,
+    agents_pb2_grpc,
+    benchmarks_pb2,
+    benchmarks_pb2_grpc,
+    conversions_pb2,
+    conversions_pb2_grpc,
+    datasets_pb2,
+    datasets_pb2_grpc,
+    devices_pb2,
+    devices_pb2_grpc,
+    files_pb2,
+    files_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+)
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Raw samples of a long benchmark are the largest answer."""
+
+
+def build_server(tools: ServiceTools, token: str) -> grpc.aio.Server:
+    """A server with all services; it listens nowhere yet."""
+    server = grpc.aio.server(
+        interceptors=[Edge(TokenCheck(token))],
+        options=[
+            ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+            ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+            # Two servers on one port would share callers without a word.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    files_pb2_grpc.add_FileServiceServicer_to_server(FileService(tools), server)
+    models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(tools), server)
+    datasets_pb2_grpc.add_DatasetServiceServicer_to_server(DatasetService(tools), server)
+    conversions_pb2_grpc.add_ConversionServiceServicer_to_server(ConversionService(tools), server)
+    benchmarks_pb2_grpc.add_BenchmarkServiceServicer_to_server(BenchmarkService(tools), server)
+    devices_pb2_grpc.add_DeviceServiceServicer_to_server(DeviceService(tools), server)
+    agents_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(tools), server)
+    checker = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+    protos = (
+        files_pb2, models_pb2, datasets_pb2, conversions_pb2, benchmarks_pb2, devices_pb2,
+        agents_pb2,
+    )  # fmt: skip
+    names = [name for proto in protos for name in _services(proto)]
+    reflection.enable_server_reflection(
+        [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+    )
+    return server
+
+
+def _services(proto: object) -> list[str]:
+    descriptor = proto.DESCRIPTOR  # type: ignore[attr-defined]
+    return [service.full_name for service in descriptor.services_by_name.values()]
