@@ -1,7 +1,7 @@
 """Takes two real models the whole way and measures them here.
 
     python -m demo            both models, whole test sets
-    python -m demo --quick    smaller data and shorter measuring, for tests
+    python -m demo --quick    smaller test sets, for tests
 
 Starts the service and an agent for this machine, converts through them, prints the tables
 and what was promised of them, and says where the files and the report lie. The exit code
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def main() -> int:
             (out / "digits.pt2", [], bars.DIGITS),
         ):
             console.rule(f"[bold]{promise.title}")
-            result = convert(file, shape, out / "state", quick=arguments.quick)
+            result = convert(file, shape, out / "state")
             print_table(result, console)
             kept &= say(bars.bars(result, promise, judge_accuracy=not arguments.quick), console)
             console.print(f"Report: {report_of(file)}", soft_wrap=True, highlight=False)
@@ -86,7 +87,10 @@ def service(state: Path) -> Iterator[None]:
     Raises:
         SystemExit: they did not start.
     """
-    command = [sys.executable, "-m", "edgeconv", "up", "--state", str(state), "--json"]
+    command = [
+        *(sys.executable, "-m", "edgeconv", "up", "--state", str(state), "--json"),
+        *("--die-with-parent", str(os.getpid())),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -97,7 +101,7 @@ def service(state: Path) -> Iterator[None]:
             process.terminate()
 
 
-def convert(model: Path, shape: list[str], state: Path, *, quick: bool) -> JobResult:
+def convert(model: Path, shape: list[str], state: Path) -> JobResult:
     """Converts and measures with the product's own command line.
 
     Args:
@@ -112,9 +116,8 @@ def convert(model: Path, shape: list[str], state: Path, *, quick: bool) -> JobRe
     command = [
         *(sys.executable, "-m", "edgeconv", "convert", str(model), *shape),
         *("--recipe", str(model.with_suffix(".yaml")), "--out", str(out), "--json"),
-        *("--state", str(state), "--effort", "quick" if quick else "standard"),
+        *("--state", str(state), "--effort", "quick"),
     ]
-    shutil.rmtree(out, ignore_errors=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     try:
         return JobResult.model_validate(json.loads(done.stdout))

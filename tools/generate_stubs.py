@@ -7,6 +7,7 @@ type stubs. Needs grpcio-tools, mypy-protobuf and googleapis-common-protos.
 from __future__ import annotations
 
 import filecmp
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,8 @@ def generate(out: Path) -> list[Path]:
     protos = sorted((ROOT / "protos" / "edgeconv" / "v1").glob("*.proto"))
     googleapis = Path(status_pb2.__file__).parent.parent.parent
     bundled = Path(protoc.__file__).parent / "_proto"
+    # The plugins lie beside the interpreter, which need not be on the path.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     options = [f"-I{ROOT / 'protos'}", f"-I{googleapis}", f"-I{bundled}"]
     outputs = [f"--{kind}_out={out}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     if protoc.main(["protoc", *options, *outputs, *map(str, protos)]):
