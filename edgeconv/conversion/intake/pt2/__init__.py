@@ -1,0 +1,1 @@
+"""Intake of programs saved by torch.export."""

@@ -1,0 +1,230 @@
+"""The archive of a saved program, checked and made clean before torch reads it.
+
+Loading such a file runs code in several ways: pickled weights, sample inputs (always a
+pickle), custom and opaque objects, members of older formats, symbolic sizes given to
+sympy, guards. All of them are found with zipfile and json alone. What torch is given in
+the end is a new archive of the members that were checked, without sample inputs, guards
+and stack traces.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake.pt2.expressions import is_safe_expression
+
+_MODEL = "models/model.json"
+_WEIGHTS = "data/weights/model_weights_config.json"
+_CONSTANTS = "data/constants/model_constants_config.json"
+_SAMPLES = "data/sample_inputs/model.pt"
+_BOOKKEEPING = {
+    "archive_format", "archive_version", "byteorder", "version", ".data/version",
+    ".data/serialization_id", ".format_version", ".storage_alignment",
+}  # fmt: skip
+_PAYLOAD = re.compile(r"data/(?:weights/weight|constants/tensor)_[0-9]+\Z")
+_EXTRA = "extra/"
+_TARGET = re.compile(
+    r"torch\.ops\.aten\.[A-Za-z0-9_]+\.[A-Za-z0-9_]+\Z"
+    r"|torch\.ops\.higher_order\.(?:cond|while_loop|wrap_with_set_grad_enabled|wrap_with_autocast)\Z"
+    r"|_operator\.(?:getitem|add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|lt|le|gt|ge|and_|or_"
+    r"|not_)\Z"
+    r"|math\.(?:ceil|floor|trunc)\Z"
+    r"|torch\.(?:sym_int|sym_float|sym_max|sym_min|sym_not|sym_ite|sym_sum)\Z"
+)
+# It reads any file of the machine.
+_FORBIDDEN = re.compile(r"torch\.ops\.aten\.(?:from_file|_print)\b")
+_TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
+_KEPT_METADATA = {"nn_module_stack"}
+
+
+@dataclass(frozen=True)
+class CheckedArchive:
+    """A saved program that torch can be given.
+
+    Attributes:
+        content: A new archive.
+        torch_version: What it was saved by.
+        notes: What was left out, sentences.
+    """
+
+    content: io.BytesIO
+    torch_version: str
+    notes: tuple[str, ...]
+
+
+def check_archive(path: Path) -> CheckedArchive:
+    """Reads an archive and gives a clean one.
+
+    Raises:
+        EdgeconvError: MODEL_UNREADABLE for what is damaged or not whole, MODEL_UNSAFE for
+            what could run code, OPERATOR_UNSUPPORTED for operators outside torch's own.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _members(archive, path.name)
+            return _clean(members, path.name)
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+        raise _unreadable(path.name, f"its archive is damaged ({error})") from error
+
+
+def _members(archive: zipfile.ZipFile, file: str) -> dict[str, bytes]:
+    """Contents by name below the archive's root folder."""
+    members: dict[str, bytes] = {}
+    for entry in archive.infolist():
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise _unreadable(file, f"member {entry.filename!r} is compressed")
+        root, _, name = entry.filename.partition("/")
+        if not name or name in members or root != archive.infolist()[0].filename.partition("/")[0]:
+            raise _unreadable(file, f"member {entry.filename!r} is out of place")
+        members[name] = archive.read(entry)
+    return members
+
+
+def _clean(members: dict[str, bytes], file: str) -> CheckedArchive:
+    notes = []
+    for name in sorted(members):
+        if name.startswith(_EXTRA):
+            notes.append(f"The extra file {name.removeprefix(_EXTRA)!r} was left out.")
+        elif name not in {*_BOOKKEEPING, _MODEL, _WEIGHTS, _CONSTANTS, _SAMPLES}:
+            if not _PAYLOAD.match(name):
+                raise _unsafe(name, "it is no part of a plain exported program")
+    model = _json(members, _MODEL, file)
+    _check_model(model)
+    kept = {name: members[name] for name in members if _PAYLOAD.match(name)}
+    for config in (_WEIGHTS, _CONSTANTS):
+        _check_payload(_json(members, config, file), config, kept, file)
+        kept[config] = members[config]
+    for name in ("archive_format", "archive_version", "byteorder", ".data/version"):
+        if name in members:
+            kept[name] = members[name]
+    kept[_MODEL] = json.dumps(model).encode()
+    # torch takes an empty member for no sample inputs.
+    kept[_SAMPLES] = b""
+    version = str(model.get("torch_version", "unknown"))
+    return CheckedArchive(_written(kept), version, tuple(notes))
+
+
+def _written(members: dict[str, bytes]) -> io.BytesIO:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in members.items():
+            archive.writestr(f"model/{name}", data)
+    content.seek(0)
+    return content
+
+
+def _json(members: dict[str, bytes], name: str, file: str) -> dict[str, Any]:
+    if name not in members:
+        raise _unreadable(file, f"member {name!r} is missing")
+    try:
+        value = json.loads(members[name])
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(file, f"member {name!r} is no JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise _unreadable(file, f"member {name!r} is no JSON object")
+    return value
+
+
+def _check_payload(
+    config: dict[str, Any], name: str, kept: dict[str, bytes], file: str
+) -> None:
+    entries = config.get("config")
+    if not isinstance(entries, dict):
+        raise _unreadable(file, f"member {name!r} has no table of tensors")
+    folder = name.rpartition("/")[0]
+    for key, entry in entries.items():
+        target = f"{folder}/{entry.get('path_name')}" if isinstance(entry, dict) else ""
+        if not isinstance(entry, dict) or entry.get("use_pickle") is not False:
+            raise _unsafe(key, "its values are pickled")
+        if not _PAYLOAD.match(target):
+            raise _unsafe(key, f"its values stand in {entry.get('path_name')!r}")
+        if target not in kept:
+            raise _unreadable(file, f"the values of {key!r} are missing")
+
+
+def _check_model(model: dict[str, Any]) -> None:
+    """Checks the graph and removes what is not needed; changes `model`."""
+    model["guards_code"] = []
+    for entry in _dicts(model):
+        if "expr_str" in entry and not is_safe_expression(str(entry["expr_str"])):
+            raise _unsafe(str(entry["expr_str"])[:80], "a symbolic size is no plain arithmetic")
+        if "as_custom_obj" in entry or entry.get("custom_obj_values"):
+            raise _unsafe("custom object", "the program uses one")
+        if "as_operator" in entry:
+            _check_target(str(entry["as_operator"]), "as_operator")
+        if "target" in entry and "inputs" in entry:
+            _check_target(str(entry["target"]), str(entry.get("name") or entry["target"]))
+            metadata = entry.get("metadata") or {}
+            entry["metadata"] = {key: metadata[key] for key in _KEPT_METADATA & metadata.keys()}
+        for spec in ("in_spec", "out_spec"):
+            if entry.get(spec):
+                _check_tree(str(entry[spec]))
+
+
+def _check_target(target: str, node: str) -> None:
+    if _FORBIDDEN.match(target):
+        raise _unsafe(node, f"the operator {target} reaches outside the program")
+    if _TARGET.match(target):
+        return
+    raise EdgeconvError(
+        Reason.OPERATOR_UNSUPPORTED,
+        f"Node {node!r} uses {target!r}, which is none of torch's own operators.",
+        fix="Export the model with standard torch operators only.",
+        node=node,
+        operator=target,
+    )
+
+
+def _check_tree(text: str) -> None:
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _unsafe(text[:80], "the structure of inputs or outputs is no JSON") from error
+    for entry in _dicts(tree):
+        if entry.get("type") not in _TREES:
+            raise EdgeconvError(
+                Reason.OPERATOR_UNSUPPORTED,
+                f"The model takes or returns a {entry.get('type')!r}.",
+                fix="Export it with tensors, tuples, lists and dictionaries only.",
+                type=entry.get("type"),
+            )
+        if "__enum__" in str(entry.get("context")):
+            raise _unsafe("enum", "the structure of inputs or outputs names a class")
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+    """All JSON objects in a value, outermost first."""
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, dict):
+            yield each
+            pending.extend(each.values())
+        elif isinstance(each, list):
+            pending.extend(each)
+
+
+def _unreadable(file: str, why: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.MODEL_UNREADABLE,
+        f"{file!r} is not a whole exported program: {why}.",
+        fix="Save it again with torch.export.save and send the whole file.",
+        file=file,
+    )
+
+
+def _unsafe(what: str, why: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.MODEL_UNSAFE,
+        f"{what!r} of the saved program could run code: {why}.",
+        fix="Save a program of plain tensors with torch.export.save.",
+        member=what,
+    )

@@ -1,0 +1,121 @@
+"""A checked program in torch, and the interface that it declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
+from torch.export.pt2_archive._package import load_pt2
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake.pt2.archive import check_archive
+from edgeconv.conversion.intake.sealing import check_inference
+from edgeconv.recipe.signature import DeclaredTensor, DType
+
+
+@dataclass(frozen=True)
+class LoadedProgram:
+    """A program as it was saved.
+
+    Attributes:
+        arguments: One entry per leaf of the call: a declared input, or the constant that
+            stands there.
+    """
+
+    exported: ExportedProgram
+    arguments: tuple[DeclaredTensor | ConstantArgument, ...]
+    outputs: tuple[DeclaredTensor, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def inputs(self) -> tuple[DeclaredTensor, ...]:
+        """The tensors among the arguments."""
+        return tuple(each for each in self.arguments if isinstance(each, DeclaredTensor))
+
+
+def load_program(path: Path) -> LoadedProgram:
+    """Checks and loads a `.pt2` file; what is in it can't run code.
+
+    Raises:
+        EdgeconvError: MODEL_UNREADABLE, MODEL_UNSAFE, OPERATOR_UNSUPPORTED.
+    """
+    checked = check_archive(path)
+    try:
+        exported = load_pt2(checked.content).exported_programs["model"]
+    except Exception as error:
+        # The deserializer raises whatever its parts raise on a program that is not whole.
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        raise EdgeconvError(
+            Reason.MODEL_UNREADABLE,
+            f"torch {torch.__version__.partition('+')[0]} can't read {path.name!r}, saved by torch"
+            f" {checked.torch_version}: {words[0][:200]}",
+            fix="Export it again with the torch of this service.",
+            file=path.name,
+        ) from error
+    check_inference(exported)
+    return LoadedProgram(
+        exported, tuple(_arguments(exported)), tuple(_outputs(exported)), checked.notes
+    )
+
+
+def _arguments(exported: ExportedProgram) -> Iterator[DeclaredTensor | ConstantArgument]:
+    values = _values(exported)
+    for spec in exported.graph_signature.input_specs:
+        if spec.kind is not InputKind.USER_INPUT:
+            continue
+        if isinstance(spec.arg, TensorArgument):
+            yield _declared(spec.arg.name, values[spec.arg.name])
+        elif isinstance(spec.arg, ConstantArgument):
+            yield spec.arg
+        else:
+            raise _no_tensor(spec.arg.name, "input")
+
+
+def _outputs(exported: ExportedProgram) -> Iterator[DeclaredTensor]:
+    values = _values(exported)
+    places = [
+        spec
+        for spec in exported.graph_signature.output_specs
+        if spec.kind is OutputKind.USER_OUTPUT
+    ]
+    if not places:
+        raise EdgeconvError(Reason.MODEL_UNREADABLE, "The program returns nothing.")
+    for place, spec in enumerate(places):
+        if not isinstance(spec.arg, TensorArgument):
+            raise _no_tensor(f"output_{place}", "output")
+        yield _declared(f"output_{place}", values[spec.arg.name])
+
+
+def _values(exported: ExportedProgram) -> dict[str, Any]:
+    return {node.name: node.meta.get("val") for node in exported.graph.nodes}
+
+
+def _declared(name: str, value: torch.Tensor) -> DeclaredTensor:
+    text = str(value.dtype).removeprefix("torch.")
+    if text not in {dtype.value for dtype in DType}:
+        raise _no_tensor(name, f"{text} tensor")
+    shape = tuple(_axis(size) for size in value.shape)
+    return DeclaredTensor(name=name, dtype=DType(text), shape=shape)
+
+
+def _axis(size: int | torch.SymInt) -> int | str:
+    if isinstance(size, int):
+        return size
+    expression = size.node.expr
+    if expression.is_Integer:
+        return int(expression)
+    return str(expression) if expression.is_Symbol else "?"
+
+
+def _no_tensor(name: str, what: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.OPERATOR_UNSUPPORTED,
+        f"{name!r} of the program is no tensor that can be deployed ({what}).",
+        fix="Take and return tensors of plain numbers only.",
+        name=name,
+    )
