@@ -231,7 +231,8 @@ def advance(state: AgentState, event: Event) -> Step:
         case Fetched() | Measured() | Uploaded() | Failed():
             return _went_on(state, event)
         case Lost():
-            return _drop(state, lambda held: held.lease == event.lease)
+            state, actions = _drop(state, lambda held: held.lease == event.lease)
+            return state, (*actions, Speak()) if actions else ()
         case Tick():
             return _drop(
                 state,

@@ -11,6 +11,7 @@ from edgeconv.agent.drivers.driver import Job, Report
 from edgeconv.agent.work import ResultFiles
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.catalog.capabilities import Capabilities
+from edgeconv.runtimes.catalogue import runtime_by_format
 
 FAKE_CAPABILITIES = Capabilities(
     runtimes={"onnxruntime": "1.31.1", "litert": "2.3.0"},
@@ -29,14 +30,14 @@ class Script:
 
     Attributes:
         record: The raw record that it hands over, as JSON data.
-        outputs: Bytes of the outputs file; None for none.
+        outputs: Bytes of the outputs file, which is there when the job has samples.
         error: Raised instead of a result.
         hangs: Measures until it is cancelled.
         reports: What it reports first.
     """
 
     record: object = field(default_factory=lambda: {"schema": 1, "kind": "edgeconv.benchmark"})
-    outputs: bytes | None = None
+    outputs: bytes = b"outputs"
     error: EdgeconvError | None = None
     hangs: bool = False
     reports: Sequence[tuple[float, str]] = ((0.5, "steady (1 of 1)"),)
@@ -54,6 +55,7 @@ class FakeDevice:
         prepared: Folders of the jobs that are prepared and not released.
         measured: Jobs whose measurement was begun.
         began: Set at the beginning of each measurement.
+        ended: Set at the end of each measurement, however it ends.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class FakeDevice:
         self.prepared: set[str] = set()
         self.measured: list[Job] = []
         self.began = asyncio.Event()
+        self.ended = asyncio.Event()
 
     @property
     def name(self) -> str:
@@ -79,7 +82,7 @@ class FakeDevice:
         return self._capabilities
 
     async def prepare(self, job: Job) -> None:
-        runtime = {"onnx": "onnxruntime", "tflite": "litert"}.get(job.format, "")
+        runtime = runtime_by_format(job.format).name
         if runtime not in self._capabilities.runtimes:
             raise EdgeconvError(
                 Reason.EXTRA_MISSING,
@@ -90,9 +93,10 @@ class FakeDevice:
 
     async def measure(self, job: Job, report: Report) -> ResultFiles:
         script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
-        if not (job.folder / job.file).is_file():
+        file = job.folder / job.file
+        if not file.is_file() or not file.stat().st_size:
             raise EdgeconvError(
-                Reason.RUNTIME_REFUSED, f"There is no file {job.file!r}.", file=job.file
+                Reason.RUNTIME_REFUSED, f"{job.file!r} is absent or empty.", file=job.file
             )
         self.running += 1
         self.measured.append(job)
@@ -107,6 +111,7 @@ class FakeDevice:
             return _write(job, script)
         finally:
             self.running -= 1
+            self.ended.set()
 
     async def release(self, job: Job) -> None:
         self.prepared.discard(str(job.folder))
@@ -115,7 +120,7 @@ class FakeDevice:
 def _write(job: Job, script: Script) -> ResultFiles:
     record = job.scratch / "record.json"
     record.write_text(json.dumps(script.record))
-    if script.outputs is None:
+    if job.samples is None:
         return ResultFiles(record, None)
     outputs = job.scratch / "outputs.npz"
     outputs.write_bytes(script.outputs)
