@@ -20,7 +20,10 @@ from edgeconv.catalog.capabilities import Capabilities
 
 
 def _check_pattern(pattern: str) -> str:
-    re.compile(pattern)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(str(error)) from None
     return pattern
 
 
@@ -35,7 +38,7 @@ Source = Annotated[str, AfterValidator(_check_source)]
 
 
 class Match(BaseModel):
-    """What a device must be to be of the kind; a field left out asks nothing.
+    """What a device must be to be of the kind; an expression left out asks nothing.
 
     Attributes:
         architecture: One of these.
@@ -45,7 +48,7 @@ class Match(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: tuple[str, ...] = Field(default=(), min_length=1)
+    architecture: tuple[str, ...] = Field(min_length=1)
     cpu: Pattern = ""
     os: Pattern = ""
 
