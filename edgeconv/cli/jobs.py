@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.cli.connect import connected, server_options
 from edgeconv.cli.terminal import json_option, terminal_of
+
+if TYPE_CHECKING:
+    from edgeconv.results.job import JobResult
 
 
 @click.group(short_help="Conversions on the server.")
@@ -120,11 +124,48 @@ def download_command(name: str, out: Path | None, server: str | None, state: Pat
         terminal.print(f"Files and report: {folder / REPORT}")
 
 
-def _print(result: object) -> None:
-    from edgeconv.report.table import print_table
-    from edgeconv.results.job import JobResult
+@jobs.command("report")
+@click.argument("job")
+@click.option(
+    "--form",
+    type=click.Choice(["html", "markdown", "junit", "text"]),
+    default="html",
+    show_default=True,
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="[standard output]")
+@server_options
+def report_command(job: str, form: str, out: Path | None, server: str | None, state: Path) -> None:
+    """Writes the report of JOB, a conversion's name or a result.json, in another form."""
+    from edgeconv.cli.report_forms import render
 
-    assert isinstance(result, JobResult)
+    text = render(_result_of(job, server, state), form)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        out.write_text(text)
+
+
+def _result_of(job: str, server: str | None, state: Path) -> JobResult:
+    from edgeconv.base.errors import EdgeconvError, Reason
+    from edgeconv.cli.names import full_name
+    from edgeconv.results.job import JobResult
+    from edgeconv.results.wire import job_result
+
+    if not Path(job).is_file():
+        with connected(server, state) as client:
+            return job_result(client.get_conversion(full_name(job, "conversions")))
+    try:
+        return JobResult.model_validate_json(Path(job).read_bytes())
+    except ValueError:
+        message = f"{job!r} is not the result of a conversion."
+        raise EdgeconvError(
+            Reason.FIELD_INVALID, message, fix="Name a job or its result.json.", path=job
+        ) from None
+
+
+def _print(result: JobResult) -> None:
+    from edgeconv.report.table import print_table
+
     terminal = terminal_of()
     if terminal.json:
         terminal.print_document(result)

@@ -11,7 +11,7 @@ from edgeconv.report.remarks import remarks
 from edgeconv.report.rows import Row, devices, rows
 from edgeconv.results.job import JobResult
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&-])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
 
 
 def render_markdown(result: JobResult) -> str:

@@ -6,7 +6,8 @@ import io
 from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -18,27 +19,36 @@ from edgeconv.results.job import JobResult, VariantResult
 
 _STATE_STYLES = {"verified": "green", "failed": "red", "refused": "yellow", "cancelled": "yellow"}
 _TONE_STYLES = {"plain": "", "warn": "yellow", "bad": "red"}
-_MIN_WIDTH = 100
+_WIDEST = 400
 
 
 def render_text(result: JobResult, *, width: int = 120) -> str:
-    """The table as plain text, without colours, in `width` columns at most."""
+    """The table as plain text, without colours; sentences are broken at `width` columns."""
     stream = io.StringIO()
     console = Console(
         file=stream, width=width, no_color=True, color_system=None, legacy_windows=False
     )
-    console.print(renderable(result))
+    print_table(result, console)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
 def print_table(result: JobResult, console: Console) -> None:
-    """Prints the table; narrower terminals get lines as wide as the table needs."""
-    console.print(renderable(result), width=max(console.width, _MIN_WIDTH))
+    """Prints the table, what its marks mean, and the remarks.
 
-
-def renderable(result: JobResult) -> RenderableType:
-    """The table, what it marks, and the notes below it."""
-    return Group(_head(result), _table(result), _legend(result), *_remarks(result))
+    No column is cut: where the console is narrower than the table, its lines are longer.
+    """
+    width = console.width
+    console.print(_head(result))
+    table = _table(result)
+    try:
+        console.width = max(width, _WIDEST)
+        console.width = max(width, Measurement.get(console, console.options, table).maximum)
+        console.print(table)
+    finally:
+        console.width = width
+    console.print(_legend(result))
+    for remark in _remarks(result):
+        console.print(remark)
 
 
 def _head(result: JobResult) -> Text:
