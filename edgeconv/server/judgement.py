@@ -69,7 +69,7 @@ def _notes(variant: VariantRecord, measured: Measured) -> list[Note]:
         if name != variant.name:
             continue
         if summary.verdict == "unstable":
-            reasons = "; ".join(summary.reasons)
+            reasons = "; ".join(reason.rstrip(".") for reason in summary.reasons)
             message = f"The measurement on {device} is unstable: {reasons}."
             notes.append(Note(kind="unstable", subject=device, message=message))
         before = measured.get((parent, device))

@@ -26,8 +26,11 @@ class ProgressBoard:
 
     def say(self, conversion: str, subject: str, fraction: float, message: str) -> None:
         """Notes progress; `conversion` is a resource name, `subject` a step or benchmark."""
-        self._count += 1
         latest = self._latest.setdefault(conversion, {})
+        before = latest.get(subject)
+        if before and (before.fraction, before.message) == (fraction, message):
+            return
+        self._count += 1
         latest[subject] = ProgressNow(self._count, subject, fraction, message)
         self._touch([conversion])
 

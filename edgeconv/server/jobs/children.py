@@ -2,7 +2,8 @@
 
 Loading the libraries takes seconds. So a child is started at the first sign of work, and
 one that has read a model is kept for the next job on the same model. A child never sees
-a second model.
+a second model. All libraries are loaded only when it stays idle for a moment: a job that
+comes at once may need few of them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from edgeconv.server.jobs.job_child import JobChild
 DEFAULT_ENTRY = "edgeconv.conversion.job_child:main"
 MAX_KEPT = 2
 MAX_JOBS_OF_A_CHILD = 16
+_WARM_AFTER_S = 1.0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Idle:
     child: JobChild
     model: str
@@ -61,10 +63,7 @@ class Children:
         async with self._lock:
             if self._closed or any(not idle.model for idle in self._idle):
                 return
-            child = await self._start()
-            child.warm()
-            self._put(_Idle(child, "", 0, _now()))
-            await self._trim()
+            await self._put(_Idle(await self._start(), "", 0, _now()))
 
     async def take(self, model: str, *, from_ahead: bool = True) -> JobChild:
         """A child for a model, given by the digest of its bundle.
@@ -91,9 +90,7 @@ class Children:
             if self._closed or not child.alive or jobs >= MAX_JOBS_OF_A_CHILD:
                 await child.end()
                 return
-            child.warm()
-            self._put(_Idle(child, model, jobs, _now()))
-            await self._trim()
+            await self._put(_Idle(child, model, jobs, _now()))
 
     async def end(self, child: JobChild) -> None:
         """Ends a child that was taken."""
@@ -120,13 +117,16 @@ class Children:
         folder = self._folder / new_id()
         return await JobChild.start(self._entry, folder, self._blobs, self._limits)
 
-    def _put(self, idle: _Idle) -> None:
+    async def _put(self, idle: _Idle) -> None:
         self._idle.append(idle)
-
-    async def _trim(self) -> None:
+        asyncio.get_running_loop().call_later(_WARM_AFTER_S, self._warm, idle)
         while len(self._idle) > MAX_KEPT:
             oldest = self._idle.pop(0)
             await oldest.child.end()
+
+    def _warm(self, idle: _Idle) -> None:
+        if idle in self._idle:
+            idle.child.warm()
 
 
 def _now() -> float:
