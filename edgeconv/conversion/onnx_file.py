@@ -128,6 +128,36 @@ def drop_wrong_value_infos(model: ModelProto) -> None:
         graph.value_info.extend(kept)
 
 
+def sort_nodes(graph: GraphProto) -> None:
+    """Puts nodes behind what they read, in place; those that may stay keep their order."""
+    waiting = list(graph.node)
+    missing = {name for node in waiting for name in node.output if name}
+    ordered: list[NodeProto] = []
+    while waiting:
+        ready = []
+        late = []
+        for node in waiting:
+            if any(name in missing for name in _reads(node)):
+                late.append(node)
+            else:
+                ready.append(node)
+                missing.difference_update(node.output)
+        if not ready:
+            raise ValueError(f"nodes depend on each other: {[node.name for node in late]}")
+        ordered += ready
+        waiting = late
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            for inner in graph.node:
+                yield from _reads(inner)
+
+
 def number_nodes(nodes: Iterable[NodeProto]) -> None:
     """Gives nodes names by operator and position, in place, unique and equal in every run."""
     for index, node in enumerate(nodes):

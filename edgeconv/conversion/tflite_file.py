@@ -90,6 +90,46 @@ def rename_interface(model: Any, signature: Signature) -> None:
         tensor.name = (wanted.get(index) or _free_name(text(tensor.name), taken)).encode()
 
 
+def restore_float_interface(model: Any, signature: Signature) -> list[str]:
+    """Puts a DEQUANTIZE behind each output that a quantizer left in integers, in place.
+
+    Quantizers forget outputs that the graph itself reads as well.
+
+    Returns:
+        Names of the outputs that were in integers.
+    """
+    graph = model.subgraphs[0]
+    restored = []
+    # What is read from a file is a view of its bytes.
+    graph.outputs = [int(index) for index in graph.outputs]
+    for place, spec in enumerate(signature.outputs):
+        given = graph.tensors[graph.outputs[place]]
+        if spec.dtype != "float32" or given.quantization is None or tensor_type(given) != "int8":
+            continue
+        made = schema.TensorT()
+        made.name, made.shape, made.buffer = f"{spec.name}:float".encode(), given.shape, 0
+        made.type = schema.TensorType.FLOAT32
+        graph.tensors.append(made)
+        operator = schema.OperatorT()
+        operator.opcodeIndex = _code(model, schema.BuiltinOperator.DEQUANTIZE)
+        operator.inputs, operator.outputs = [graph.outputs[place]], [len(graph.tensors) - 1]
+        graph.operators.append(operator)
+        graph.outputs[place] = len(graph.tensors) - 1
+        restored.append(spec.name)
+    return restored
+
+
+def _code(model: Any, kind: int) -> int:
+    for index, code in enumerate(model.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == kind:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.version = kind, 2
+    code.deprecatedBuiltinCode = min(kind, 127)
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
 def _entries(specs: Sequence[TensorSpec], indices: np.ndarray[Any, Any]) -> list[Any]:
     entries = []
     for spec, index in zip(specs, indices, strict=True):

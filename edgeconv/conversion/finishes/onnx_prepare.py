@@ -1,0 +1,133 @@
+"""Makes an ONNX graph ready for quantization: opset 13 at least, constants folded.
+
+Below opset 13 a quantizer writes per-channel weights that the runtime then refuses, and
+without folding batch normalization stands between a convolution and its activation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.finishes.onnx_session import open_graph
+from edgeconv.conversion.onnx_file import (
+    DOMAINS,
+    drop_wrong_value_infos,
+    nodes_of,
+    number_nodes,
+    operator_counts,
+    opset_of,
+    read_onnx,
+    write_onnx,
+)
+from edgeconv.results.effect import Note
+
+LEAST_OPSET = 13
+_FOLDABLE = {"BatchNormalization", "Constant", "Identity", "Shape", "Dropout"}
+"""What a graph as frameworks write it holds, and one by the lowering here does not."""
+
+
+def prepare(path: Path, scratch: Path) -> tuple[ModelProto, list[Note]]:
+    """The graph with nodes numbered, folded and raised, and what was done to it.
+
+    Folding is ONNX Runtime's own, at its basic level, which keeps to standard operators
+    and leaves open axes open.
+
+    Raises:
+        EdgeconvError: NOT_APPLICABLE when the opset can't be raised.
+    """
+    model = read_onnx(path)
+    drop_wrong_value_infos(model)
+    notes = []
+    opset = opset_of(model)
+    if opset < LEAST_OPSET:
+        model = _raise_opset(model)
+        words = f"The graph was raised from opset {opset} to {opset_of(model)}."
+        notes.append(Note(kind="info", subject="opset", message=words))
+    before = operator_counts(model)
+    if _FOLDABLE & set(before):
+        model = _fold(model, scratch / "folding")
+        removed = Counter(before) - Counter(operator_counts(model))
+        words = f"Constants were folded; away are {_words(removed)}."
+        notes.append(Note(kind="info", subject="graph", message=words))
+    drop_wrong_value_infos(model)
+    _drop_unused_domains(model)
+    number_nodes(model.graph.node)
+    return model, notes
+
+
+def _raise_opset(model: ModelProto) -> ModelProto:
+    try:
+        raised: ModelProto = onnx.version_converter.convert_version(model, LEAST_OPSET)
+    except Exception as fault:
+        # The converter has a type of its own for each operator it can't adapt.
+        raise EdgeconvError(
+            Reason.NOT_APPLICABLE,
+            f"The graph can't be raised from opset {opset_of(model)} to {LEAST_OPSET}: {fault}",
+            fix="Export the model with opset 13 or newer.",
+            opset=opset_of(model),
+        ) from fault
+    return raised
+
+
+def _fold(model: ModelProto, scratch: Path) -> ModelProto:
+    scratch.mkdir(parents=True)
+    open_graph(write_onnx(model, scratch), "basic", written=scratch / "folded.onnx")
+    return read_onnx(scratch / "folded.onnx")
+
+
+def split_gemms(graph: GraphProto) -> None:
+    """Writes Gemm with constant weights as MatMul and Add, in place.
+
+    The quantizer's own rewriting transposes a weight in place once for each Gemm that
+    uses it: where two layers share one, the second finds it the wrong way round.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    transposed: dict[str, str] = {}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        if not _is_plain_gemm(node, weights):
+            nodes.append(node)
+            continue
+        name = node.input[1]
+        if any(each.name == "transB" and each.i for each in node.attribute):
+            if name not in transposed:
+                values = numpy_helper.to_array(weights[name]).T
+                transposed[name] = f"{name}/transposed"
+                graph.initializer.append(numpy_helper.from_array(values.copy(), transposed[name]))
+            name = transposed[name]
+        bias = [each for each in node.input[2:] if each]
+        product = f"{node.output[0]}/product" if bias else node.output[0]
+        nodes.append(helper.make_node("MatMul", [node.input[0], name], [product]))
+        if bias:
+            nodes.append(helper.make_node("Add", [product, *bias], [node.output[0]]))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input} | {each.name for each in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _is_plain_gemm(node: NodeProto, weights: Mapping[str, TensorProto]) -> bool:
+    if node.op_type != "Gemm" or node.domain not in DOMAINS or node.input[1] not in weights:
+        return False
+    given = {each.name: each for each in node.attribute}
+    scaled = any(name in given and given[name].f != 1.0 for name in ("alpha", "beta"))
+    return not scaled and not ("transA" in given and given["transA"].i)
+
+
+def _drop_unused_domains(model: ModelProto) -> None:
+    used = DOMAINS | {node.domain for node in nodes_of(model)}
+    kept = [each for each in model.opset_import if each.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def _words(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))

@@ -1,0 +1,97 @@
+"""What an ONNX graph consists of, and how a quantized one is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from onnx import ModelProto, TensorProto
+
+from edgeconv.conversion.finishes.outcome import not_applicable
+from edgeconv.conversion.onnx_file import (
+    DOMAINS,
+    drop_wrong_value_infos,
+    graphs_of,
+    number_nodes,
+    operator_counts,
+    sort_nodes,
+    strip,
+    write_onnx,
+)
+from edgeconv.conversion.program import Artifact
+from edgeconv.recipe.specs import StepSpec
+from edgeconv.results.effect import Note
+
+_QUANTIZED_OPERATORS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "MatMulInteger"}
+_TITLE = "edgeconv"
+
+
+def check_float(spec: StepSpec, artifact: Artifact, model: ModelProto) -> None:
+    """Refuses graphs that are quantized or in half precision already.
+
+    Raises:
+        EdgeconvError: NOT_APPLICABLE naming an operator or weight.
+    """
+    found = _QUANTIZED_OPERATORS & set(operator_counts(model))
+    if found:
+        raise not_applicable(spec, artifact, f"it is quantized already ({min(found)})")
+    for graph in graphs_of(model):
+        for tensor in graph.initializer:
+            if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+                why = f"its weight {tensor.name!r} is in half precision already"
+                raise not_applicable(spec, artifact, why)
+
+
+def composition(model: ModelProto) -> dict[str, int]:
+    """Operators and types of weights → count."""
+    counts = Counter(operator_counts(model))
+    for graph in graphs_of(model):
+        for tensor in graph.initializer:
+            counts[f"weight of {TensorProto.DataType.Name(tensor.data_type)}"] += 1
+    return dict(counts)
+
+
+def float_weights(model: ModelProto, kinds: tuple[str, ...], least_elements: int) -> list[Note]:
+    """A note for each kind of operator whose weights are still float."""
+    left: Counter[str] = Counter()
+    for graph in graphs_of(model):
+        sizes = {
+            tensor.name: _elements(tensor)
+            for tensor in graph.initializer
+            if tensor.data_type == TensorProto.FLOAT
+        }
+        for node in graph.node:
+            if node.op_type in kinds and node.domain in DOMAINS:
+                left[node.op_type] += any(
+                    sizes.get(name, 0) >= least_elements for name in node.input
+                )
+    return [
+        Note(kind="stayed_float", subject=kind, message=f"{count} of them keep float weights.")
+        for kind, count in sorted(left.items())
+        if count
+    ]
+
+
+def write_finished(model: ModelProto, folder: Path) -> None:
+    """Writes a quantized graph clean and in one way.
+
+    Quantizers leave their own names as producer, and initializers in an order that
+    follows their hash maps.
+    """
+    strip(model)
+    drop_wrong_value_infos(model)
+    del model.graph.value_info[:]
+    model.producer_name, model.producer_version = _TITLE, ""
+    ordered = sorted(model.graph.initializer, key=lambda tensor: tensor.name)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(ordered)
+    sort_nodes(model.graph)
+    number_nodes(model.graph.node)
+    write_onnx(model, folder)
+
+
+def _elements(tensor: TensorProto) -> int:
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    return count

@@ -1,0 +1,169 @@
+"""8-bit weights and activations in an ONNX graph, by ONNX Runtime's quantizer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from edgeconv.conversion.finishes.observe import onnx_tensors
+from edgeconv.conversion.finishes.onnx_prepare import prepare
+from edgeconv.conversion.finishes.onnx_session import open_graph
+from edgeconv.conversion.finishes.onnx_state import (
+    check_float,
+    composition,
+    float_weights,
+    write_finished,
+)
+from edgeconv.conversion.finishes.outcome import finished
+from edgeconv.conversion.finishes.ranges import Range, observe
+from edgeconv.conversion.onnx_file import operator_counts, read_onnx, write_onnx
+from edgeconv.conversion.program import Artifact, Context
+from edgeconv.conversion.samples import Samples
+from edgeconv.recipe.specs import Int8StaticOptions, StepSpec
+from edgeconv.results.effect import Effect, Note
+
+_HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_WEIGHTED = (*_HEAVY, "GRU", "LSTM", "RNN", "Gather")
+_LEAST_ELEMENTS = 256
+# Relu and Clip vanish before a QuantizeLinear whose range does their work. The others move
+# values without computing.
+_CARRIED = (
+    "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Transpose",
+    "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Concat", "Pad", "Resize", "Gather",
+)  # fmt: skip
+_ARITHMETIC = ("Add", "Mul", "LeakyRelu", "Sigmoid", "Where", "LayerNormalization")
+_INTEGER = {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"}
+_BOUNDARY = {"QuantizeLinear", "DequantizeLinear"}
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A quantization of some kinds of operators.
+
+    Attributes:
+        left: Kinds of it left in float.
+        integer: Heavy operators that the runtime computes in integers.
+        boundaries: Conversions between float and integer that the runtime is left with.
+    """
+
+    left: tuple[str, ...]
+    model: ModelProto
+    integer: int
+    boundaries: int
+
+
+def quantize_static(
+    spec: StepSpec,
+    artifact: Artifact,
+    options: Int8StaticOptions,
+    context: Context,
+    samples: Samples,
+) -> tuple[Artifact, Effect]:
+    """8-bit weights per channel and activations, float inputs and outputs.
+
+    What the runtime computes in integers in the end is counted in the graph it makes of
+    the file. Of the choices which kinds stay in float the one with most of it is kept, of
+    equals the one with fewest conversions between float and integer.
+    """
+    prepared, notes = prepare(artifact.path, context.scratch)
+    check_float(spec, artifact, prepared)
+    context.report(-1.0, "observing ranges")
+    watched = context.scratch / "watched"
+    ranges = observe(lambda: onnx_tensors(prepared, samples, watched), options)
+    context.report(-1.0, "quantizing")
+    counts = operator_counts(prepared)
+    arithmetic = tuple(kind for kind in _ARITHMETIC if kind in counts)
+    choices = [(), arithmetic] if arithmetic else [()]
+    attempts = [
+        _attempt(prepared, ranges, left, context.scratch / f"attempt-{index}")
+        for index, left in enumerate(choices)
+    ]
+    best = max(attempts, key=lambda each: (each.integer, -each.boundaries))
+    write_finished(best.model, context.folder)
+    heavy = sum(counts.get(kind, 0) for kind in _HEAVY)
+    notes += _notes(best, heavy)
+    return finished(
+        spec,
+        artifact,
+        context.folder,
+        options,
+        before=composition(prepared),
+        after=composition(best.model),
+        notes=notes,
+        figures={
+            "heavy_operators": heavy,
+            "heavy_integer_operators": best.integer,
+            "float_integer_conversions": best.boundaries,
+        },
+        seed=context.seed,
+    )
+
+
+def _attempt(
+    prepared: ModelProto, ranges: Mapping[str, Range], left: tuple[str, ...], scratch: Path
+) -> _Attempt:
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+
+    scratch.mkdir()
+    data = {
+        name: (np.array(each.low, np.float32), np.array(each.high, np.float32))
+        for name, each in ranges.items()
+    }
+    save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), scratch / "ranges.json")
+    kinds = [kind for kind in (*_HEAVY, *_CARRIED, *_ARITHMETIC) if kind not in left]
+    with _quiet():
+        quantize_static(
+            str(write_onnx(prepared, scratch)),
+            str(scratch / "quantized.onnx"),
+            None,
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=kinds,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibration_cache_path=scratch / "ranges.json",
+        )
+    model = read_onnx(scratch / "quantized.onnx")
+    counts = _optimized_counts(scratch)
+    return _Attempt(
+        left,
+        model,
+        integer=sum(n for kind, n in counts.items() if kind.rpartition(".")[2] in _INTEGER),
+        boundaries=sum(counts.get(kind, 0) for kind in _BOUNDARY),
+    )
+
+
+def _optimized_counts(scratch: Path) -> dict[str, int]:
+    """Operators of the graph that the runtime makes of the file when it loads it."""
+    open_graph(scratch / "quantized.onnx", "all", written=scratch / "optimized.onnx")
+    return operator_counts(read_onnx(scratch / "optimized.onnx"))
+
+
+def _notes(best: _Attempt, heavy: int) -> list[Note]:
+    notes = float_weights(best.model, _WEIGHTED, _LEAST_ELEMENTS)
+    if best.left:
+        words = f"Left in float, with fewer conversions between: {', '.join(best.left)}."
+        notes.append(Note(kind="stayed_float", subject="arithmetic", message=words))
+    if best.integer < heavy:
+        words = f"ONNX Runtime computes {heavy - best.integer} of {heavy} of them in float."
+        notes.append(Note(kind="stayed_float", subject="/".join(_HEAVY), message=words))
+    return notes
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantizer advises on the root logger to do what has been done."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
