@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.cli.connect import server_options
+from edgeconv.cli.options import FILE, measuring_options, more_files_option, shape_option
 from edgeconv.cli.terminal import json_option, terminal_of
 
 if TYPE_CHECKING:
@@ -15,29 +16,15 @@ if TYPE_CHECKING:
     from edgeconv.cli.documents import BenchDocument
     from edgeconv.cli.terminal import Terminal
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
 
 @click.command(short_help="Measures a file, here and now or on a device.")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @click.option("--runtime", help="Name of a runtime.  [the one of the file's format]")
-@click.option(
-    "--effort",
-    type=click.Choice(["quick", "standard", "thorough"]),
-    default="quick",
-    show_default=True,
-    help="How long to measure.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(0, 256),
-    default=0,
-    help="Threads of the runtime.  [physical cores, at most 4]",
-)
+@measuring_options
 @click.option("--spinning", is_flag=True, help="Let idle threads of the runtime spin.")
-@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224")
-@click.option("--data", type=_FILE, metavar="FILE.npz", help="Inputs.  [seeded synthetic ones]")
-@click.option("--file", "more", type=_FILE, multiple=True, help="Another file of the model.")
+@shape_option
+@click.option("--data", type=FILE, metavar="FILE.npz", help="Inputs.  [seeded synthetic ones]")
+@more_files_option
 @click.option(
     "--device",
     metavar="SELECTOR",

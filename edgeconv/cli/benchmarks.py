@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeconv.cli.connect import connected, server_options
+from edgeconv.cli.options import limit_option
 from edgeconv.cli.terminal import json_option, terminal_of
 
 
@@ -17,7 +18,7 @@ def benchmarks() -> None:
 
 @benchmarks.command("list")
 @click.argument("job", required=False)
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@limit_option
 @server_options
 @json_option
 def list_command(job: str | None, limit: int, server: str | None, state: Path) -> None:

@@ -7,57 +7,28 @@ from pathlib import Path
 import click
 
 from edgeconv.cli.connect import server_options
+from edgeconv.cli.options import (
+    FILE,
+    measuring_options,
+    more_files_option,
+    shape_option,
+    variant_options,
+)
 from edgeconv.cli.terminal import json_option, terminal_of
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(short_help="Converts a model, verifies and measures what comes out.")
-@click.argument("model", type=_FILE)
-@click.option("--recipe", type=_FILE, metavar="FILE", help="A recipe in YAML; see `recipes`.")
-@click.option("--target", metavar="onnx,tflite", help="Formats to make.  [both]")
-@click.option(
-    "--precision",
-    metavar="fp32,fp16,int8,…",
-    help="Any of fp32, fp16, int8, int8-dynamic, int8-weights.  "
-    "[fp32,fp16,int8-weights; with --data int8 too]",
-)
-@click.option(
-    "--prune", type=float, metavar="RATIO", help="Also remove this share of channels, 0 to 1."
-)
-@click.option(
-    "--data",
-    type=_FILE,
-    metavar="FILE.npz",
-    help="One array per input, samples first; `label` if there are labels.",
-)
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=1,3,224,224",
-    help="Whole shape of an input with open axes; may be repeated.",
-)
-@click.option(
-    "--file",
-    "more",
-    type=_FILE,
-    multiple=True,
-    help="Another file of the model; data files that it names beside it come by themselves.",
-)
+@click.argument("model", type=FILE)
+@click.option("--recipe", type=FILE, metavar="FILE", help="A recipe in YAML; see `recipes`.")
+@variant_options
+@shape_option
+@more_files_option
 @click.option(
     "--device",
     metavar="SELECTOR",
     help="Devices that measure: any, none, a name, a selector.  [any here, none on a --server]",
 )
-@click.option(
-    "--effort",
-    type=click.Choice(["quick", "standard", "thorough"]),
-    default="quick",
-    show_default=True,
-    help="How long to measure.",
-)
-@click.option("--threads", type=click.IntRange(0, 256), default=0, help="Threads of the runtime.")
+@measuring_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

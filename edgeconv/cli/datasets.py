@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgeconv.cli.connect import connected, server_options
+from edgeconv.cli.options import folder_option, limit_option
 from edgeconv.cli.terminal import json_option, terminal_of
 
 
@@ -16,7 +17,7 @@ def datasets() -> None:
 
 
 @datasets.command("list")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@limit_option
 @server_options
 @json_option
 def list_command(limit: int, server: str | None, state: Path) -> None:
@@ -89,7 +90,7 @@ def upload_command(
 
 @datasets.command("download")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), default=Path(), metavar="DIR")
+@folder_option
 @server_options
 @json_option
 def download_command(name: str, out: Path, server: str | None, state: Path) -> None:

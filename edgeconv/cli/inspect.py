@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeconv.cli.options import FILE, more_files_option
 from edgeconv.cli.terminal import json_option, terminal_of
 
 if TYPE_CHECKING:
     from edgeconv.recipe.inspection import Inspection
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ENTRY = "edgeconv.conversion.job_child:main"
 
 
 @click.command(short_help="Reads a model: inputs, outputs, operators, weights.")
-@click.argument("model", type=_FILE)
-@click.option("--file", "more", type=_FILE, multiple=True, help="Another file of the model.")
+@click.argument("model", type=FILE)
+@more_files_option
 @json_option
 def inspect(model: Path, more: tuple[Path, ...]) -> None:
     """Reads MODEL (.onnx or .pt2) here, in a child process of its own; needs no server."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeconv.cli.connect import connected, server_options
+from edgeconv.cli.options import limit_option
 from edgeconv.cli.terminal import json_option, terminal_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@limit_option
 @server_options
 @json_option
 def list_command(limit: int, server: str | None, state: Path) -> None:
@@ -93,7 +94,9 @@ def cancel_command(name: str, server: str | None, state: Path) -> None:
 
 @jobs.command("download")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[./JOB-edgeconv]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder.  [./JOB-edgeconv]"
+)
 @server_options
 @json_option
 def download_command(name: str, out: Path | None, server: str | None, state: Path) -> None:
@@ -131,8 +134,14 @@ def download_command(name: str, out: Path | None, server: str | None, state: Pat
     type=click.Choice(["html", "markdown", "junit", "text"]),
     default="html",
     show_default=True,
+    help="Which form.",
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="[standard output]")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to write it.  [standard output]",
+)
 @server_options
 def report_command(job: str, form: str, out: Path | None, server: str | None, state: Path) -> None:
     """Writes the report of JOB, a conversion's name or a result.json, in another form."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgeconv.cli.options import FILE, variant_options
 from edgeconv.cli.terminal import json_option, terminal_of
 
 
@@ -25,7 +26,7 @@ def schema_command() -> None:
 
 
 @recipes.command("check")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=FILE)
 @json_option
 def check_command(file: Path) -> None:
     """Checks a recipe and prints it with all defaults filled in."""
@@ -43,10 +44,7 @@ def check_command(file: Path) -> None:
 
 
 @recipes.command("show")
-@click.option("--target", metavar="onnx,tflite")
-@click.option("--precision", metavar="fp32,fp16,int8,…")
-@click.option("--prune", type=float, metavar="RATIO")
-@click.option("--data", type=click.Path(path_type=Path), metavar="FILE.npz")
+@variant_options
 def show_command(
     target: str | None, precision: str | None, prune: float | None, data: Path | None
 ) -> None:

@@ -67,13 +67,14 @@ class Terminal:
         from rich.text import Text
 
         from edgeconv.report.printable import printable
+        from edgeconv.report.uncut import print_uncut
 
         drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
         for heading in headings:
-            drawn.add_column(heading, overflow="fold")
+            drawn.add_column(heading, no_wrap=True)
         for row in table:
             drawn.add_row(*(Text(printable(cell)) for cell in row))
-        self.out.print(drawn)
+        print_uncut(self.out, drawn)
 
     def print_error(self, error: EdgeconvError) -> None:
         """What went wrong, the fields that are wrong, and what to do."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,11 +14,11 @@ from edgeconv.report import cells
 from edgeconv.report.printable import printable
 from edgeconv.report.remarks import remarks
 from edgeconv.report.rows import Row, devices, rows
+from edgeconv.report.uncut import print_uncut
 from edgeconv.results.job import JobResult, VariantResult
 
 _STATE_STYLES = {"verified": "green", "failed": "red", "refused": "yellow", "cancelled": "yellow"}
 _TONE_STYLES = {"plain": "", "warn": "yellow", "bad": "red"}
-_WIDEST = 400
 
 
 def render_text(result: JobResult, *, width: int = 120) -> str:
@@ -37,15 +36,8 @@ def print_table(result: JobResult, console: Console) -> None:
 
     No column is cut: where the console is narrower than the table, its lines are longer.
     """
-    width = console.width
     console.print(_head(result))
-    table = _table(result)
-    try:
-        console.width = max(width, _WIDEST)
-        console.width = max(width, Measurement.get(console, console.options, table).maximum)
-        console.print(table)
-    finally:
-        console.width = width
+    print_uncut(console, _table(result))
     console.print(_legend(result))
     for remark in _remarks(result):
         console.print(remark)

@@ -1,0 +1,124 @@
+"""Every command: found by name, documented, and its JSON published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.cli.documents import DOCUMENTS
+from edgeconv.cli.main import COMMANDS, main
+from edgeconv.cli.terminal import json_option
+
+
+def _leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _leaves(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+_LEAVES = dict(_leaves(main))
+
+
+def _options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_of_help_is_the_commands_own(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert command.name == name
+    assert command.get_short_help_str(limit=200) == COMMANDS[name]
+
+
+@pytest.mark.parametrize("path", _LEAVES)
+def test_every_command_and_option_has_help(path: str) -> None:
+    command = _LEAVES[path]
+    assert command.help
+    bare = [
+        parameter.opts[0]
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.help
+    ]
+    assert bare == []
+
+
+def test_what_prints_json_has_a_schema_and_the_other_way_round() -> None:
+    with_json = {path for path, command in _LEAVES.items() if "--json" in _options(command)}
+    assert with_json == set(DOCUMENTS) - {"error"}
+
+
+def test_commands_without_json_print_something_that_has_a_form_of_its_own() -> None:
+    without = {path for path, command in _LEAVES.items() if "--json" not in _options(command)}
+    assert without == {"schema", "recipes schema", "recipes show", "jobs report",
+                       "benchmarks record"}  # fmt: skip
+
+
+def test_schemas_are_printed_one_and_all() -> None:
+    runner = CliRunner()
+    every = json.loads(runner.invoke(main, ["schema"]).stdout)
+    assert set(every) == set(DOCUMENTS)
+    one = json.loads(runner.invoke(main, ["schema", "jobs", "list"]).stdout)
+    assert one == every["jobs list"]
+    assert runner.invoke(main, ["schema", "nothing"]).exit_code == 2
+
+
+def test_an_unknown_command_is_a_fault_of_usage() -> None:
+    result = CliRunner().invoke(main, ["convrt"])
+    assert result.exit_code == 2
+    assert "convrt" in result.stderr
+
+
+@click.command()
+@json_option
+def _fail() -> None:
+    violations = [
+        FieldViolation("shapes.x", "axis 2 is open"),
+        FieldViolation("x", "in the\x1b[2J"),
+    ]
+    raise EdgeconvError(
+        Reason.SHAPE_INVALID, "Bad [red]shape\x1b[31m of 'x': in the\x1b[2J.",
+        fix="Give --shape.", violations=violations, input="x",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """A runner for the real group, with a command in it that fails."""
+    found = main.get_command
+    monkeypatch.setattr(
+        main, "get_command", lambda ctx, name: _fail if name == "fail" else found(ctx, name)
+    )
+    return CliRunner()
+
+
+def test_an_error_says_what_which_fields_and_what_to_do(failing: CliRunner) -> None:
+    result = failing.invoke(main, ["fail"])
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        r"Error  Bad [red]shape\x1b[31m of 'x': in the\x1b[2J.",
+        "  shapes.x: axis 2 is open",
+        "Give --shape.",
+    ]
+
+
+def test_an_error_is_json_too_where_that_was_asked_for(failing: CliRunner) -> None:
+    result = failing.invoke(main, ["fail", "--json"])
+    assert result.exit_code == 3
+    document = json.loads(result.stdout)
+    DOCUMENTS["error"].model_validate(document)
+    assert document["error"]["reason"] == "SHAPE_INVALID"
+    assert document["error"]["metadata"] == {"input": "x"}
+    assert result.stdout.isascii()
+    assert result.stderr.startswith("Error")

@@ -1,0 +1,83 @@
+"""Which files belong to a model, and how they are staged for a child."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.cli.staging import stage
+from edgeconv.cli.uploads import dataset_name, model_files
+
+
+def _write(path: Path, location: str) -> Path:
+    weights = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64])], [weights],
+    )  # fmt: skip
+    model = helper.make_model(graph)
+    onnx.save(model, str(path), save_as_external_data=True, location=location, size_threshold=0)
+    return path
+
+
+@pytest.mark.parametrize("location", ["net.onnx.data", "net.onnx_data", "weights.bin"])
+def test_external_data_comes_with_its_model(tmp_path: Path, location: str) -> None:
+    model = _write(tmp_path / "net.onnx", location)
+    (tmp_path / "other.onnx.data").write_bytes(b"of another model")
+    (tmp_path / "unrelated.bin").write_bytes(b"")
+    assert model_files(model) == [model, tmp_path / location]
+
+
+def test_a_model_without_data_is_alone(tmp_path: Path) -> None:
+    model = tmp_path / "net.pt2"
+    model.write_bytes(b"net.pt2.data")
+    (tmp_path / "net.pt2.data").touch()
+    assert model_files(model) == [model]
+    empty = tmp_path / "empty.onnx"
+    empty.touch()
+    (tmp_path / "empty.onnx.data").touch()
+    assert model_files(empty) == [empty]
+
+
+def test_given_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    model = _write(tmp_path / "net.onnx", "net.onnx.data")
+    given = tmp_path / "elsewhere.dat"
+    given.touch()
+    assert model_files(model, [given]) == [model, given]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EdgeconvError, match=r"gone\.onnx") as caught:
+        model_files(tmp_path / "gone.onnx")
+    assert caught.value.reason is Reason.FIELD_INVALID
+
+
+def test_a_dataset_is_named_after_its_content(tmp_path: Path) -> None:
+    first, second = tmp_path / "Test Set.npz", tmp_path / "b" / "Test Set.npz"
+    second.parent.mkdir()
+    first.write_bytes(b"1")
+    second.write_bytes(b"2")
+    names = {dataset_name(first), dataset_name(second), dataset_name(first)}
+    assert len(names) == 2
+    assert all(name.startswith("datasets/test-set-") for name in names)
+    with pytest.raises(EdgeconvError):
+        dataset_name(tmp_path / "gone.npz")
+
+
+def test_staging_holds_the_files_and_nothing_else(tmp_path: Path) -> None:
+    model = tmp_path / "net.onnx"
+    model.write_bytes(b"abc")
+    link = tmp_path / "link.onnx"
+    link.symlink_to(model)
+    stage([model, link], tmp_path / "staged")
+    staged = sorted((tmp_path / "staged").iterdir())
+    assert [path.name for path in staged] == ["link.onnx", "net.onnx"]
+    assert all(path.read_bytes() == b"abc" and not path.is_symlink() for path in staged)
+    with pytest.raises(EdgeconvError):
+        stage([tmp_path / ".hidden"], tmp_path / "again")
