@@ -76,7 +76,9 @@ def _check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise _unreadable(path, f"its archive is damaged ({error})", "Send the whole file.") from error
+        raise _unreadable(
+            path, f"its archive is damaged ({error})", "Send the whole file."
+        ) from error
     leaves = {name.partition("/")[2] for name in names}
     if "models/model.json" in leaves:
         return

@@ -223,5 +223,7 @@ def _clips(step: PlannedStep) -> bool:
     if step.node.version == 6:
         low, high = step.node.attributes["min"], step.node.attributes["max"]
         return bool(low == 0.0 and high == 6.0)
-    bounds = [float(each.reshape(())) for each in step.arguments[1:] if isinstance(each, np.ndarray)]
+    bounds = [
+        float(each.reshape(())) for each in step.arguments[1:] if isinstance(each, np.ndarray)
+    ]
     return len(step.refs) == 1 and bounds == [0.0, 6.0]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from edgeconv.conversion.intake.onnx.call import Array, Call, Value, find_handler
 from edgeconv.conversion.intake.onnx.model import unsupported
@@ -39,10 +40,11 @@ class Weights(nn.Module):
             return self._by_source[id(array)]
         name = self._unused(known[0] if known is not None else f"{node}_{place}")
         tensor = fresh_tensor(array)
-        if tensor.is_floating_point():
-            self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
-        else:
-            self.register_buffer(name, tensor)
+        with unset_fake_temporarily():
+            if tensor.is_floating_point():
+                self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
+            else:
+                self.register_buffer(name, tensor)
         if known is not None:
             self._by_source[id(array)] = name
         return name

@@ -1,12 +1,12 @@
 """Planning: the graph walked once eagerly, so that what is constant is known.
 
 Shapes, and all that is computed from them and from constants, become numpy arrays; the
-rest becomes a list of steps. The walk runs the model once on zeros.
+rest becomes a list of steps. The walk computes shapes and types only, on fake tensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import torch
 from onnx.reference import ReferenceEvaluator
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from edgeconv.conversion.intake.onnx import operators
 from edgeconv.conversion.intake.onnx.call import Array, Call, Value, find_handler
@@ -70,14 +71,14 @@ class Plan:
 
 
 def make_plan(model: OnnxModel, inputs: Sequence[TensorSpec]) -> Plan:
-    """Walks the model with zeros of these shapes.
+    """Walks the model at these shapes.
 
     Raises:
         EdgeconvError: OPERATOR_UNSUPPORTED naming the node.
     """
     walk = _Walk()
     for spec in inputs:
-        walk.bind(spec.name, torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype.value)))
+        walk.bind(spec.name, walk.fake(spec))
     with torch.no_grad():
         walk.run(model.graph)
     outputs = tuple(walk.argument(name) for name in model.graph.outputs)
@@ -92,8 +93,9 @@ def make_plan(model: OnnxModel, inputs: Sequence[TensorSpec]) -> Plan:
 
 
 def fresh_tensor(array: Array) -> torch.Tensor:
-    """A tensor with a copy of the array."""
-    return torch.from_numpy(np.array(array, copy=True, order="C"))
+    """A tensor with a copy of the array; a real one, whatever mode torch is in."""
+    with unset_fake_temporarily():
+        return torch.from_numpy(np.array(array, copy=True, order="C"))
 
 
 class _Walk:
@@ -102,10 +104,16 @@ class _Walk:
     def __init__(self) -> None:
         self.steps: list[PlannedStep] = []
         self.folded = 0
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         self.named: dict[int, tuple[str, Array]] = {}
         self._values: dict[str, torch.Tensor | Array] = {}
         # A name of a subgraph may stand for a tensor of another name.
         self._aliases: dict[str, str] = {}
+
+    def fake(self, spec: TensorSpec) -> torch.Tensor:
+        """A tensor of that shape and type, without values."""
+        with self._mode:
+            return torch.empty(spec.shape, dtype=getattr(torch, spec.dtype.value))
 
     def bind(self, name: str, value: torch.Tensor | Array) -> None:
         """Gives a name its value."""
@@ -124,11 +132,8 @@ class _Walk:
         """Walks the nodes of a graph or subgraph."""
         for name, array in graph.constants.items():
             self.bind(name, array)
-        for node, done in zip(graph.nodes, _last_uses(graph), strict=True):
+        for node in graph.nodes:
             self._visit(node)
-            for name in done:
-                # All activations of a big model at once would fill the memory.
-                del self._values[name]
 
     def _visit(self, node: Node) -> None:
         values: list[Value] = [self._values[name] if name else None for name in node.inputs]
@@ -143,7 +148,8 @@ class _Walk:
         handler = find_handler(node)
         if handler is None:
             raise _no_handler(node)
-        made = Call(node, fresh_tensor).run(handler, values)
+        with self._mode:
+            made = Call(node, fresh_tensor).run(handler, values)
         self.steps.append(PlannedStep(node, tuple(self.argument(name) for name in node.inputs)))
         self._bind_all(node, made)
 
@@ -181,26 +187,6 @@ class _Walk:
 def _no_handler(node: Node) -> Exception:
     why = f"version {node.version} of this operator is not supported on computed values"
     return unsupported(node.name, node.operator, why)
-
-
-def _last_uses(graph: Graph) -> list[list[str]]:
-    """For each node, the tensors of this graph that nothing after it reads."""
-    made = {name for node in graph.nodes for name in node.outputs if name} - set(graph.outputs)
-    done: list[list[str]] = []
-    for node in reversed(graph.nodes):
-        last = sorted(made.intersection([*_reads(node), *node.outputs]))
-        made.difference_update(last)
-        done.append(last)
-    return done[::-1]
-
-
-def _reads(node: Node) -> Iterator[str]:
-    yield from node.inputs
-    for value in node.attributes.values():
-        if isinstance(value, Graph):
-            yield from value.outputs
-            for inner in value.nodes:
-                yield from _reads(inner)
 
 
 def _shape_of(node: Node, values: Sequence[Value]) -> Array:

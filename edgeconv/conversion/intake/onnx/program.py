@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 
 from edgeconv.base.errors import EdgeconvError, Reason
@@ -55,7 +56,8 @@ def interpret(
     # The mode is set by hand: nothing here knows another.
     interpreter.eval()
     made = Interpreted(inputs, fusion, interpreter)
-    with torch.no_grad():
+    # The first run registers the weights; on fake tensors, for it may divide by its inputs.
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         interpreter(*made.zeros())
     return made
 
@@ -70,8 +72,7 @@ def static_inputs(
     """
     resolved = resolve_shapes(declared, shapes)
     return tuple(
-        TensorSpec(name=each.name, dtype=each.dtype, shape=resolved[each.name])
-        for each in declared
+        TensorSpec(name=each.name, dtype=each.dtype, shape=resolved[each.name]) for each in declared
     )
 
 

@@ -29,6 +29,7 @@ _BOOKKEEPING = {
     "archive_format", "archive_version", "byteorder", "version", ".data/version",
     ".data/serialization_id", ".format_version", ".storage_alignment",
 }  # fmt: skip
+_KNOWN = {*_BOOKKEEPING, _MODEL, _WEIGHTS, _CONSTANTS, _SAMPLES}
 _PAYLOAD = re.compile(r"data/(?:weights/weight|constants/tensor)_[0-9]+\Z")
 _EXTRA = "extra/"
 _TARGET = re.compile(
@@ -93,9 +94,8 @@ def _clean(members: dict[str, bytes], file: str) -> CheckedArchive:
     for name in sorted(members):
         if name.startswith(_EXTRA):
             notes.append(f"The extra file {name.removeprefix(_EXTRA)!r} was left out.")
-        elif name not in {*_BOOKKEEPING, _MODEL, _WEIGHTS, _CONSTANTS, _SAMPLES}:
-            if not _PAYLOAD.match(name):
-                raise _unsafe(name, "it is no part of a plain exported program")
+        elif name not in _KNOWN and not _PAYLOAD.match(name):
+            raise _unsafe(name, "it is no part of a plain exported program")
     model = _json(members, _MODEL, file)
     _check_model(model)
     kept = {name: members[name] for name in members if _PAYLOAD.match(name)}
@@ -133,9 +133,7 @@ def _json(members: dict[str, bytes], name: str, file: str) -> dict[str, Any]:
     return value
 
 
-def _check_payload(
-    config: dict[str, Any], name: str, kept: dict[str, bytes], file: str
-) -> None:
+def _check_payload(config: dict[str, Any], name: str, kept: dict[str, bytes], file: str) -> None:
     entries = config.get("config")
     if not isinstance(entries, dict):
         raise _unreadable(file, f"member {name!r} has no table of tensors")

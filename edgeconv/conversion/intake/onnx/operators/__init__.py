@@ -6,7 +6,7 @@ from importlib import import_module
 
 _FAMILIES = (
     "activation", "convolution", "elementwise", "indexing", "logic", "matmul", "movement",
-    "normalization", "padding", "pooling", "recurrent", "reduction", "resize", "unary",
+    "normalization", "padding", "pooling", "quantized", "recurrent", "reduction", "resize", "unary",
 )  # fmt: skip
 
 

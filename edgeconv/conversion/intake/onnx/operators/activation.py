@@ -45,8 +45,8 @@ def celu(call: Call, x: Value) -> Results:
 def selu(call: Call, x: Value) -> Results:
     """max(0, x) + min(0, alpha·(eˣ − 1)), scaled; alpha and gamma may be any."""
     value = call.tensor(x)
-    alpha, gamma = call.attr("alpha"), call.attr("gamma")
-    return gamma * functional.elu(value, alpha)
+    alpha, gamma = float(call.attr("alpha")), float(call.attr("gamma"))
+    return functional.elu(value, alpha) * float(gamma)
 
 
 @operator("Sigmoid", 6, 13)

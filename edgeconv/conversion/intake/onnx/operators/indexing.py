@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -47,21 +49,28 @@ def gather_nd(call: Call, x: Value, indices: Value) -> Results:
     """As one gather of rows: the leading axes flattened, the indices with them."""
     value = call.tensor(x)
     batch = int(call.attr("batch_dims", 0))
-    given = call.constant(indices, "indices").astype(np.int64)
-    depth = given.shape[-1]
-    axes = tuple(value.shape[batch : batch + depth])
-    places = np.where(given < 0, given + np.array(axes), given)
-    flat = np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), axes) if depth else None
-    if flat is None:
-        raise call.refused("its indices have no axis")
-    lead = tuple(value.shape[:batch])
-    count, rows = int(np.prod(lead)), int(np.prod(axes))
-    base = (np.arange(count) * rows).reshape(*lead, *(1,) * (flat.ndim - batch))
-    rest = tuple(value.shape[batch + depth :])
-    made = torch.index_select(
-        value.reshape(count * rows, *rest), 0, call.tensor((base + flat).reshape(-1))
-    )
-    return made.reshape(*flat.shape, *rest)
+    given = np.shape(indices) if isinstance(indices, np.ndarray) else call.tensor(indices).shape
+    depth = given[-1]
+    lead, axes = tuple(value.shape[:batch]), tuple(value.shape[batch : batch + depth])
+    rest, rows = tuple(value.shape[batch + depth :]), math.prod(axes)
+    base = np.arange(math.prod(lead)) * rows
+    flat = _flat_places(call, indices, axes)
+    flat = flat + call.tensor(base.reshape(*lead, *(1,) * (flat.ndim - batch)))
+    table = value.reshape(math.prod(lead) * rows, *rest)
+    return torch.index_select(table, 0, flat.reshape(-1)).reshape(*given[:-1], *rest)
+
+
+def _flat_places(call: Call, indices: Value, axes: tuple[int, ...]) -> torch.Tensor:
+    """Index vectors, along the last axis, as places in the flattened axes."""
+    sizes = np.array(axes, np.int64)
+    strides = np.array([math.prod(axes[place + 1 :]) for place in range(len(axes))], np.int64)
+    if isinstance(indices, np.ndarray):
+        places = indices.astype(np.int64)
+        places = np.where(places < 0, places + sizes, places)
+        return call.tensor((places * strides).sum(-1))
+    computed = call.tensor(indices).to(torch.int64)
+    computed = torch.where(computed < 0, computed + call.tensor(sizes), computed)
+    return torch.sum(computed * call.tensor(strides), -1)
 
 
 @operator("ScatterElements", 11, 13, 16, 18)
@@ -82,13 +91,12 @@ def scatter_nd(call: Call, x: Value, indices: Value, updates: Value) -> Results:
     depth = given.shape[-1]
     axes, rest = tuple(value.shape[:depth]), tuple(value.shape[depth:])
     places = np.where(given < 0, given + np.array(axes), given).reshape(-1, depth)
-    flat = np.ravel_multi_index(tuple(places.T), axes)
-    rows = int(np.prod(axes))
+    strides = np.array([math.prod(axes[place + 1 :]) for place in range(depth)], np.int64)
+    flat = (places * strides).sum(-1)
+    rows, count = math.prod(axes), places.shape[0]
     source = np.arange(rows)
-    source[flat] = rows + np.arange(len(flat))
-    both = torch.cat(
-        [value.reshape(rows, *rest), call.tensor(updates).reshape(len(flat), *rest)], 0
-    )
+    source[flat] = rows + np.arange(count)
+    both = torch.cat([value.reshape(rows, *rest), call.tensor(updates).reshape(count, *rest)], 0)
     return torch.index_select(both, 0, call.tensor(source)).reshape(value.shape)
 
 
@@ -109,9 +117,7 @@ def one_hot(call: Call, indices: Value, depth: Value, values: Value) -> Results:
     shape[axis] = size
     hit = places == call.tensor(np.arange(size).reshape(shape))
     dtype = call.constant(values, "values").dtype
-    return torch.where(
-        hit, call.tensor(np.array(on, dtype)), call.tensor(np.array(off, dtype))
-    )
+    return torch.where(hit, call.tensor(np.array(on, dtype)), call.tensor(np.array(off, dtype)))
 
 
 @operator("Compress", 9, 11)

@@ -21,7 +21,12 @@ _LOGIC: dict[str, Callable[..., torch.Tensor]] = {
     # Converters refuse exclusive or of bools; not equal is the same.
     "Xor": torch.ne,
 }
-_MIRRORED = {torch.gt: torch.lt, torch.lt: torch.gt, torch.ge: torch.le, torch.le: torch.ge}
+_MIRRORED: dict[Callable[..., torch.Tensor], Callable[..., torch.Tensor]] = {
+    torch.gt: torch.lt,
+    torch.lt: torch.gt,
+    torch.ge: torch.le,
+    torch.le: torch.ge,
+}
 
 
 def _comparison(function: Callable[..., torch.Tensor]) -> Handler:

@@ -54,8 +54,10 @@ def _linear_weights(b: np.ndarray, alpha: float, flip: bool) -> np.ndarray:
 
 
 def _linear_bias(c: Value, beta: float, width: int) -> np.ndarray | None:
-    if not isinstance(c, np.ndarray) or c.size not in (1, width) or c.shape[:-1].count(1) != len(
-        c.shape[:-1]
+    if (
+        not isinstance(c, np.ndarray)
+        or c.size not in (1, width)
+        or c.shape[:-1].count(1) != len(c.shape[:-1])
     ):
         return None
     if beta == 1 and c.shape == (width,):

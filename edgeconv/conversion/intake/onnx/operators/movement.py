@@ -115,7 +115,11 @@ def _cut(value: torch.Tensor, axis: int, span: range) -> torch.Tensor:
         return value[tuple(cut)]
     low = span[-1]
     turned = torch.flip(value.narrow(axis, low, span[0] - low + 1), [axis])
-    return turned if span.step == -1 else turned[(slice(None),) * axis + (slice(None, None, -span.step),)]
+    return (
+        turned
+        if span.step == -1
+        else turned[(slice(None),) * axis + (slice(None, None, -span.step),)]
+    )
 
 
 @operator("Expand", 8, 13)

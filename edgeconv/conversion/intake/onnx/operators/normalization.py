@@ -124,5 +124,3 @@ def _standardized(value: torch.Tensor, axes: list[int], epsilon: float) -> torch
     mean = torch.mean(value, axes, keepdim=True)
     centred = value - mean
     return centred * torch.rsqrt(torch.mean(centred * centred, axes, keepdim=True) + epsilon)
-
-

@@ -49,9 +49,7 @@ def max_pool(call: Call, x: Value) -> Results:
         )
         return made
     lowest = _lowest(value)
-    made = pool(
-        _padded(value, window, lowest), window.kernel, window.strides, 0, window.dilations
-    )
+    made = pool(_padded(value, window, lowest), window.kernel, window.strides, 0, window.dilations)
     return made
 
 
@@ -89,14 +87,13 @@ def _shifted(padded: torch.Tensor, window: Window, offset: tuple[int, ...]) -> t
     return padded[(slice(None), slice(None), *cut)]
 
 
-def _places(window: Window, planes: tuple[int, int], column_major: bool) -> Array:
+def _places(window: Window, planes: tuple[int, ...], column_major: bool) -> Array:
     """Flat input index of every element of every window: [N, C, *out, window]."""
-    order = "F" if column_major else "C"
     count = int(np.prod(window.sizes))
-    grid = np.arange(count).reshape(window.sizes, order=order)
+    plain = np.arange(count)
+    grid = plain.reshape(window.sizes[::-1]).T if column_major else plain.reshape(window.sizes)
     pads = [
-        (begin, max(0, end))
-        for begin, end in zip(window.begins, window.full_ends(), strict=True)
+        (begin, max(0, end)) for begin, end in zip(window.begins, window.full_ends(), strict=True)
     ]
     wide = np.pad(grid, pads)
     per_plane = np.stack(
@@ -111,7 +108,7 @@ def _places(window: Window, planes: tuple[int, int], column_major: bool) -> Arra
         ],
         -1,
     )
-    base = np.arange(planes[0] * planes[1]).reshape(*planes, *(1,) * per_plane.ndim) * count
+    base = np.arange(int(np.prod(planes))).reshape(*planes, *(1,) * per_plane.ndim) * count
     return np.ascontiguousarray(base + per_plane).astype(np.int64)
 
 
@@ -131,10 +128,14 @@ def average_pool(call: Call, x: Value) -> Results:
         return made
     padded = _padded(value, window, 0.0)
     counts = _counts(window, whole).astype(_numpy_name(value))
-    total = sum(
-        (_shifted(padded, window, at) for at in _offsets(window)[1:]),
-        _shifted(padded, window, _offsets(window)[0]),
-    ) if dilated else pool(padded, window.kernel, window.strides) * float(np.prod(window.kernel))
+    total = (
+        sum(
+            (_shifted(padded, window, at) for at in _offsets(window)[1:]),
+            _shifted(padded, window, _offsets(window)[0]),
+        )
+        if dilated
+        else pool(padded, window.kernel, window.strides) * float(np.prod(window.kernel))
+    )
     return total / call.tensor(counts)
 
 

@@ -138,9 +138,7 @@ def gru(
     return layer.results(torch.cat(outputs, 2), torch.stack(states))
 
 
-def _reset_first(
-    x: torch.Tensor, weights: list[torch.Tensor], h: torch.Tensor
-) -> torch.Tensor:
+def _reset_first(x: torch.Tensor, weights: list[torch.Tensor], h: torch.Tensor) -> torch.Tensor:
     """A GRU whose reset gate acts before the recurrent product, which torch has not."""
     from_x, from_h, bias_x, bias_h = weights
     size = h.shape[-1]

@@ -64,9 +64,9 @@ def _reduction(function: Reduction) -> Handler:
     def handler(call: Call, x: Value, axes: Value = None) -> torch.Tensor:
         value = call.tensor(x)
         given = call.parameter("axes", axes)
-        keep = bool(call.attr("keepdims"))
+        keep, keep_all = bool(call.attr("keepdims")), bool(call.attr("noop_with_empty_axes", 0))
         if not given:
-            if call.attr("noop_with_empty_axes", 0):
+            if keep_all:
                 # The elementwise part of the operator is still computed.
                 return function(value.unsqueeze(-1), [value.ndim], False)
             given = list(range(value.ndim))

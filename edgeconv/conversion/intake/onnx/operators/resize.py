@@ -176,7 +176,9 @@ def _repeats(axes: list[Axis], places: dict[int, Array]) -> bool:
     """Whether each element is just repeated a whole number of times."""
     return all(
         axes[place].out % axes[place].size == 0
-        and np.array_equal(indices, np.arange(axes[place].out) // (axes[place].out // axes[place].size))
+        and np.array_equal(
+            indices, np.arange(axes[place].out) // (axes[place].out // axes[place].size)
+        )
         for place, indices in places.items()
     )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from onnx import TensorProto
 
-from edgeconv.conversion.intake.onnx.call import Call, Handler, Value, operator
+from edgeconv.conversion.intake.onnx.call import Call, Handler, Results, Value, operator
 from edgeconv.conversion.intake.onnx.model import element_type
 
 _SIMPLE: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]] = {
@@ -88,9 +89,12 @@ def _torch_type(call: Call, code: int) -> torch.dtype:
 
 
 @operator("Dropout", 7, 10, 12, 13, 22)
-def dropout(call: Call, x: Value, ratio: Value = None, training: Value = None) -> torch.Tensor:
+def dropout(call: Call, x: Value, ratio: Value = None, training: Value = None) -> Results:
     """Passes its input on: edgeconv takes models in inference mode."""
     call.ignore("ratio", "seed", "is_test")
     if training is not None and call.constant(training, "training mode").item():
         raise call.refused("it is in training mode")
-    return call.tensor(x)
+    value = call.tensor(x)
+    if not call.wants(1):
+        return value
+    return value, call.tensor(np.ones(value.shape, np.bool_))

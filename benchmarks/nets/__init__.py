@@ -1,0 +1,1 @@
+"""Networks with seeded random weights, in the shape of well-known ones, in plain torch."""
