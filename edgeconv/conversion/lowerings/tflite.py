@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.lowerings.isolated import isolated_module
+from edgeconv.conversion.lowerings.wide import (
+    is_wide,
+    narrow_notes,
+    narrows_itself,
+    widen_products,
+)
 from edgeconv.conversion.program import Artifact, Context, Program
 from edgeconv.conversion.tflite_file import (
     operator_counts,
@@ -17,13 +24,11 @@ from edgeconv.conversion.tflite_file import (
     rename_interface,
     write_tflite,
 )
-from edgeconv.recipe.signature import Signature
 from edgeconv.recipe.specs import StepKind, StepSpec, TfliteOptions, spec_of
-from edgeconv.results.effect import Effect
+from edgeconv.results.effect import Effect, Note
 from edgeconv.results.lineage import LineageStep
 
 FILE = "model.tflite"
-_WIDE = ("int64", "float64")
 
 
 class TfliteLowering:
@@ -36,16 +41,20 @@ class TfliteLowering:
     ) -> tuple[Artifact, Effect]:
         """Writes `model.tflite`; see `Lowering`."""
         context.report(-1.0, "lowering to TFLite")
-        model = read_tflite(_convert(program))
+        wide = is_wide(program.exported, program.signature)
+        model = read_tflite(_convert(program, wide=wide))
+        notes = _repair(model, program) if wide else []
         rename_interface(model, program.signature)
         content = write_tflite(model)
         (context.folder / FILE).write_bytes(content)
+        _check_stock(model, context.folder / FILE)
         counts = operator_counts(model)
         effect = Effect(
             step=self.spec.name,
             summary=f"{sum(counts.values())} operators of {len(counts)} kinds",
             changed=sum(counts.values()),
             figures={"size_bytes": len(content)},
+            notes=tuple(notes),
         )
         step = LineageStep(
             kind=self.spec.kind, name=self.spec.name, revision=self.spec.revision, effect=effect
@@ -69,7 +78,7 @@ class _Positional(nn.Module):
         return tuple(self.inner(*inputs))
 
 
-def _convert(program: Program) -> bytes:
+def _convert(program: Program, *, wide: bool) -> bytes:
     os.environ["LITERT_TORCH_SHOW_PROGRESS"] = "n"
     import litert_torch
 
@@ -79,7 +88,7 @@ def _convert(program: Program) -> bytes:
     )
     module = _Positional(isolated_module(program.exported))
     try:
-        converted = litert_torch.convert(module, samples, enable_x64=_is_wide(signature))
+        converted = litert_torch.convert(module, samples, enable_x64=wide)
         content: bytes = converted.model_content()
     except Exception as fault:
         # The converter raises whatever its parts raise; the first line names the operator.
@@ -92,5 +101,30 @@ def _convert(program: Program) -> bytes:
     return content
 
 
-def _is_wide(signature: Signature) -> bool:
-    return any(spec.dtype in _WIDE for spec in (*signature.inputs, *signature.outputs))
+def _repair(model: Any, program: Program) -> list[Note]:
+    notes = []
+    if not narrows_itself(program.exported):
+        widened = widen_products(model)
+        if widened:
+            words = f"{widened} products of int64 values were taken back from 32 bits to 64."
+            notes.append(Note(kind="widened", subject="MUL", message=words))
+    return notes + narrow_notes(model)
+
+
+def _check_stock(model: Any, path: Path) -> None:
+    """Refuses what LiteRT as it is installed everywhere can't run.
+
+    Raises:
+        EdgeconvError: LOWERING_FAILED naming the operator; RUNTIME_REFUSED.
+    """
+    foreign = [name for name in operator_counts(model) if name.startswith("custom:")]
+    if foreign:
+        names = ", ".join(name.removeprefix("custom:") for name in foreign)
+        raise EdgeconvError(
+            Reason.LOWERING_FAILED,
+            f"The converter wrote operators that LiteRT does not have: {names}.",
+            operators=names,
+        )
+    from edgeconv.runtimes.litert.child import load
+
+    load(path).close()
