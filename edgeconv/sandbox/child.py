@@ -18,6 +18,7 @@ from edgeconv.sandbox.channel import MAX_LINE_BYTES
 from edgeconv.sandbox.limits import Limits
 
 _STDERR_TAIL_BYTES = 8192
+_LAST_WORDS_S = 2.0
 
 
 class Child:
@@ -28,10 +29,15 @@ class Child:
     """
 
     def __init__(
-        self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: Process,
+        reader: asyncio.StreamReader,
+        incoming: asyncio.BaseTransport,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._process = process
         self._reader = reader
+        self._incoming = incoming
         self._writer = writer
         self._stderr = b""
         self._drain = asyncio.create_task(self._drain_stderr())
@@ -53,6 +59,9 @@ class Child:
             folder: Exists; becomes the working directory, with HOME and TMPDIR below it.
             environment: Added to the few variables a child gets.
             python: Interpreter and anything that must stand before it.
+
+        Raises:
+            EdgeconvError: CHILD_DIED when it ends before it has heard what to do.
         """
         (folder / "home").mkdir(exist_ok=True)
         (folder / "tmp").mkdir(exist_ok=True)
@@ -77,8 +86,13 @@ class Child:
         finally:
             os.close(child_read)
             os.close(child_write)
-        child = cls(process, await _open_reader(parent_read), await _open_writer(parent_write))
-        await child.send({"entry": entry, "limits": (limits or Limits()).to_json()})
+        reader, incoming = await _open_reader(parent_read)
+        child = cls(process, reader, incoming, await _open_writer(parent_write))
+        try:
+            await child.send({"entry": entry, "limits": (limits or Limits()).to_json()})
+        except BaseException:
+            await child.kill()
+            raise
         return child
 
     @property
@@ -115,12 +129,18 @@ class Child:
             EdgeconvError: CHILD_DIED with the signal or status, LIMIT_EXCEEDED when the
                 kernel ended it for a limit.
         """
-        line = await self._reader.readline()
+        try:
+            line = await self._reader.readline()
+        except ValueError:
+            raise await self._nonsense(f"a line of more than {MAX_LINE_BYTES} bytes") from None
         if not line.endswith(b"\n"):
             raise await self._death()
-        message = json.loads(line)
+        try:
+            message = json.loads(line)
+        except ValueError:
+            raise await self._nonsense("a line that is no JSON") from None
         if not isinstance(message, dict):
-            raise await self._death()
+            raise await self._nonsense("JSON that is no object")
         return message
 
     async def kill(self) -> None:
@@ -129,6 +149,7 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         self._writer.close()
+        self._incoming.close()
         self._drain.cancel()
         with suppress(asyncio.CancelledError):
             await self._drain
@@ -146,16 +167,36 @@ class Child:
             self._stderr = (self._stderr + chunk)[-_STDERR_TAIL_BYTES:]
 
     async def _death(self) -> EdgeconvError:
-        status = await self._process.wait()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._drain), 1)
+        """Why there is no message; ends a child that closed the channel and lives on."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), _LAST_WORDS_S)
+        if self.alive:
+            await self.kill()
+            return self._accuse("closed its channel and did not end")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._drain), _LAST_WORDS_S)
+        status = self._process.returncode or 0
         if status == -signal.SIGXCPU:
             return EdgeconvError(
                 Reason.LIMIT_EXCEEDED, "The process needed more processor time than allowed."
             )
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        fix = "The system ends a process so when memory runs out." if status == -9 else ""
         return EdgeconvError(
-            Reason.CHILD_DIED, f"The process ended with {how} before it answered.", ended_by=how
+            Reason.CHILD_DIED,
+            f"The process ended with {how} before it answered.",
+            fix=fix,
+            ended_by=how,
+        )
+
+    async def _nonsense(self, what: str) -> EdgeconvError:
+        """Ends a child that does not keep to the channel's form."""
+        await self.kill()
+        return self._accuse(f"sent {what}")
+
+    def _accuse(self, words: str) -> EdgeconvError:
+        return EdgeconvError(
+            Reason.CHILD_DIED, f"The process {words}, and was ended.", ended_by=words
         )
 
 
@@ -180,12 +221,12 @@ def _package_root() -> str:
     return str(Path(__file__).resolve().parent.parent.parent)
 
 
-async def _open_reader(fd: int) -> asyncio.StreamReader:
+async def _open_reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
     reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
-    await asyncio.get_running_loop().connect_read_pipe(
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb")
     )
-    return reader
+    return reader, transport
 
 
 async def _open_writer(fd: int) -> asyncio.StreamWriter:

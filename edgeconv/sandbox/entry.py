@@ -10,7 +10,10 @@ import ctypes
 import os
 import signal
 import sys
+import traceback
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 from edgeconv.sandbox.channel import Channel
 from edgeconv.sandbox.limits import apply
@@ -26,6 +29,10 @@ def main() -> None:
     # The parent may have died before the kernel was told to watch it.
     if os.getppid() != parent:
         os._exit(1)
+    # What this process starts gets neither the channel nor files that others can read.
+    os.set_inheritable(read_fd, False)
+    os.set_inheritable(write_fd, False)
+    os.umask(0o077)
     channel = Channel(read_fd, write_fd)
     start = channel.receive()
     if start is None:
@@ -35,11 +42,20 @@ def main() -> None:
     try:
         getattr(import_module(module), function)(channel)
     except BrokenPipeError:
-        os._exit(1)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Native threads of loaded runtimes can hang a regular exit.
-    os._exit(0)
+        _leave(1)
+    except BaseException:
+        # Whatever it is, its trace goes to the parent's log and this process ends.
+        traceback.print_exc()
+        _leave(1)
+    _leave(0)
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends at once: native threads of loaded runtimes can hang a regular exit."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import resource
 from dataclasses import dataclass
 
 GIB = 1024**3
+_CPU_GRACE_S = 5
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Limits:
         address_space_bytes: Virtual memory, mapped libraries counted.
         file_bytes: Largest file it may write.
         open_files: Descriptors.
-        cpu_s: Processor seconds over all threads; None is no limit.
+        cpu_s: Processor seconds over all threads, at least 1; None is no limit.
     """
 
     address_space_bytes: int = 16 * GIB
@@ -40,6 +41,19 @@ class Limits:
 def apply(values: dict[str, int]) -> None:
     """Sets the limits of this process; never above what it has already."""
     for which, value in values.items():
-        _, hard = resource.getrlimit(int(which))
+        number = int(which)
+        _, hard = resource.getrlimit(number)
         cap = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(int(which), (cap, cap))
+        resource.setrlimit(number, (cap, _hard_limit(number, cap, hard)))
+
+
+def _hard_limit(number: int, cap: int, hard: int) -> int:
+    """The cap itself, but for processor time.
+
+    The kernel sends SIGXCPU at the soft limit and SIGKILL at the hard one; were they
+    equal, a process that needs too much could not be told from one that was killed.
+    """
+    if number != resource.RLIMIT_CPU:
+        return cap
+    later = cap + _CPU_GRACE_S
+    return later if hard == resource.RLIM_INFINITY else min(later, hard)

@@ -1,0 +1,117 @@
+"""Entry points of children for tests of the sandbox; most behave badly."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from edgeconv.sandbox.channel import MAX_LINE_BYTES, Channel
+
+WRITE_FD = int(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2].isdigit() else -1
+"""The channel's descriptor, as the parent gave it to this process."""
+
+
+def echo(channel: Channel) -> None:
+    """Sends every message back."""
+    while (message := channel.receive()) is not None:
+        channel.send(message)
+
+
+def describe(channel: Channel) -> None:
+    """Sends what a child sees of itself."""
+    channel.send(
+        {
+            "environment": dict(os.environ),
+            "folder": str(Path.cwd()),
+            "umask": os.umask(0),
+            "session": os.getsid(0) == os.getpid(),
+            "open": sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()),
+            "modules": sorted(name for name in sys.modules if name.startswith("edgeconv")),
+            "path": sys.path,
+            "limits": {
+                name: resource.getrlimit(getattr(resource, name))[0]
+                for name in ("RLIMIT_AS", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_CORE")
+            },
+        }
+    )
+
+
+def fail(channel: Channel) -> None:
+    """Raises."""
+    raise RuntimeError("the entry point failed")
+
+
+def print_much(channel: Channel) -> None:
+    """Prints to both outputs what looks like messages, then sends one."""
+    for _ in range(20_000):
+        print('{"printed": true}')
+        print('{"printed": true}', file=sys.stderr)
+    channel.send({"sent": True})
+
+
+def die(channel: Channel) -> None:
+    """Ends by the signal that it is sent."""
+    message = channel.receive()
+    os.kill(os.getpid(), signal.Signals[message["signal"]] if message else signal.SIGKILL)
+    time.sleep(60)
+
+
+def burn(channel: Channel) -> None:
+    """Uses the processor until it is stopped."""
+    while True:
+        pass
+
+
+def grow(channel: Channel) -> None:
+    """Takes memory until it is refused."""
+    try:
+        held = bytearray(64 * 1024**3)
+    except MemoryError:
+        channel.send({"refused": True})
+    else:
+        channel.send({"got": len(held)})
+
+
+def write_much(channel: Channel) -> None:
+    """Writes a file until it is refused."""
+    try:
+        with Path("tmp/large").open("wb") as stream:
+            for _ in range(64):
+                stream.write(bytes(1024**2))
+                stream.flush()
+    except OSError as error:
+        channel.send({"errno": error.errno, "size": Path("tmp/large").stat().st_size})
+
+
+def start_grandchild(channel: Channel) -> None:
+    """Starts a process of its own, tells its id, and waits."""
+    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    channel.send({"pid": grandchild.pid})
+    channel.receive()
+
+
+def send_nonsense(channel: Channel) -> None:
+    """Sends what is no message, by the name that it is sent."""
+    message = channel.receive() or {}
+    lines = {
+        "no JSON": b"not json\n",
+        "no object": b"[1, 2]\n",
+        "too long": b"x" * (MAX_LINE_BYTES + 2),
+        "half": b'{"half":',
+    }
+    data = memoryview(lines[message["line"]])
+    while data:
+        data = data[os.write(WRITE_FD, data) :]
+    if message["line"] != "half":
+        time.sleep(600)
+
+
+def close_channel(channel: Channel) -> None:
+    """Closes its end and lives on."""
+    os.close(WRITE_FD)
+    time.sleep(600)
