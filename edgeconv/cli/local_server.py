@@ -6,7 +6,6 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.cli.own_process import own_command, own_environment
 
 if TYPE_CHECKING:
     from edgeconv.base.state_folder import Endpoint
@@ -57,10 +57,10 @@ def _start(state: Path) -> subprocess.Popen[bytes]:
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (state / _LOG).open("wb") as log:
         return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "edgeconv", "up"),
-                *("--state", str(state), "--json", "--die-with-parent", str(os.getpid())),
-            ],
+            own_command(
+                *("up", "--state", str(state)), "--json", "--die-with-parent", str(os.getpid())
+            ),
+            env=own_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

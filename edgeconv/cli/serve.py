@@ -51,19 +51,11 @@ def run(listen: str, jobs: int, state: Path, *, with_agent: bool) -> None:
     from edgeconv.cli.extras import require_extra
 
     require_extra("server", "A server")
-    from edgeconv.base.errors import EdgeconvError
     from edgeconv.cli.service import run_service
     from edgeconv.server.app import ServerSettings
 
     settings = ServerSettings(state=state, listen=listen, jobs_at_once=jobs)
-    try:
-        asyncio.run(run_service(settings, terminal_of(), with_agent=with_agent))
-    except BaseExceptionGroup as group:
-        # The first error ended the others.
-        errors = group.split(EdgeconvError)[0]
-        if errors is None:
-            raise
-        raise errors.exceptions[0] from None
+    asyncio.run(run_service(settings, terminal_of(), with_agent=with_agent))
 
 
 @click.command(short_help="Runs a server.")

@@ -16,6 +16,7 @@ import click
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.cli.documents import ReadyDocument
+from edgeconv.cli.own_process import own_command, own_environment
 
 if TYPE_CHECKING:
     from edgeconv.base.state_folder import Endpoint
@@ -36,24 +37,31 @@ async def run_service(settings: ServerSettings, terminal: Terminal, *, with_agen
     """
     from edgeconv.server.app import serve
 
-    stop = asyncio.Event()
+    asked, stop = asyncio.Event(), asyncio.Event()
     listening: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
-    with stopping_on_signals(stop):
-        async with asyncio.TaskGroup() as group:
 
-            async def accompany() -> None:
-                endpoint = await listening
-                say_ready(endpoint.address, settings.state, terminal, with_agent=with_agent)
-                if with_agent:
-                    await _keep_agent(endpoint, settings.state, stop, terminal)
+    async def accompany() -> None:
+        """What goes on beside the server; the agent leaves before the server stops."""
+        try:
+            endpoint = await listening
+            say_ready(endpoint.address, settings.state, terminal, with_agent=with_agent)
+            if with_agent:
+                await _keep_agent(endpoint, settings.state, asked, terminal)
+            else:
+                await asked.wait()
+        finally:
+            stop.set()
 
-            companion = group.create_task(accompany())
-            try:
-                await serve(settings, ready=listening.set_result, stop=stop)
-            finally:
-                stop.set()
-                if not listening.done():
-                    companion.cancel()
+    with stopping_on_signals(asked):
+        companion = asyncio.create_task(accompany())
+        try:
+            await serve(settings, ready=listening.set_result, stop=stop)
+        finally:
+            asked.set()
+            if not listening.done():
+                companion.cancel()
+            await asyncio.wait([companion])
+        companion.result()
 
 
 @contextmanager
@@ -84,25 +92,24 @@ def say_ready(address: str, state: Path, terminal: Terminal, *, with_agent: bool
 
 
 async def _keep_agent(
-    endpoint: Endpoint, state: Path, stop: asyncio.Event, terminal: Terminal
+    endpoint: Endpoint, state: Path, asked: asyncio.Event, terminal: Terminal
 ) -> None:
-    """Runs an agent until `stop`; starts it again a few times when it ends by itself."""
+    """Runs an agent until `asked`; starts it again a few times when it ends by itself."""
     for _ in range(_AGENT_STARTS):
         process = await _start_agent(endpoint, state)
         ended = asyncio.create_task(process.wait())
-        stopping = asyncio.create_task(stop.wait())
+        stopping = asyncio.create_task(asked.wait())
         try:
             await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if stop.is_set():
+            if asked.is_set():
                 return
         finally:
             stopping.cancel()
             await _end(process)
         terminal.say(f"The agent of this machine ended with {process.returncode}.", style="red")
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _AGENT_PAUSE_S)
+            await asyncio.wait_for(asked.wait(), _AGENT_PAUSE_S)
             return
-    stop.set()
     raise EdgeconvError(
         Reason.DEVICE_FAILED,
         f"The agent of this machine ended {_AGENT_STARTS} times.",
@@ -115,9 +122,10 @@ async def _start_agent(endpoint: Endpoint, state: Path) -> Process:
 
     folder = StateFolder(state)
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edgeconv", "agent", "--server", endpoint.address),
+        *own_command("agent", "--server", endpoint.address, "--name", LOCAL_DEVICE),
         *("--token-file", str(folder.token), "--agent-state", str(folder.agent)),
-        *("--name", LOCAL_DEVICE, "--die-with-parent", str(os.getpid())),
+        *("--die-with-parent", str(os.getpid())),
+        env=own_environment(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         # Ctrl-C in a terminal reaches this process, which then ends the agent.

@@ -56,5 +56,6 @@ def _said_of(row: Row) -> Iterator[Remark]:
         yield Remark(name, f"{row.summary.verdict}: {reasons}.", "warn")
     for note in variant_notes(variant):
         if note.kind in _LOUD_NOTES:
-            subject = f"{note.subject}: " if note.subject not in note.message else ""
-            yield Remark(name, f"{note.kind.replace('_', ' ')}: {subject}{note.message}")
+            kind = note.kind.replace("_", " ")
+            prefixes = [word for word in (kind, note.subject) if word not in note.message]
+            yield Remark(name, ": ".join([*prefixes, note.message]))

@@ -64,6 +64,13 @@ class Row:
         """What the benchmark's samples came to."""
         return self.benchmark.summary if self.benchmark else None
 
+    @property
+    def is_slower(self) -> bool:
+        """Whether the variant is flagged as slower than its parent."""
+        ratio = self.latency_ratio
+        flagged = any(note.kind == "slower" for note in self.variant.notes)
+        return flagged and ratio is not None and ratio > 1
+
     def percentile(self, percent: float) -> Percentile | None:
         """A percentile of the steady latency; None when it was not measured."""
         return self.summary.percentile(percent) if self.summary else None

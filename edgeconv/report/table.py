@@ -15,19 +15,16 @@ from edgeconv.report.printable import printable
 from edgeconv.report.remarks import remarks
 from edgeconv.report.rows import Row, devices, rows
 from edgeconv.report.uncut import print_uncut
-from edgeconv.results.job import JobResult, VariantResult
+from edgeconv.results.job import JobResult
 
 _STATE_STYLES = {"verified": "green", "failed": "red", "refused": "yellow", "cancelled": "yellow"}
 _TONE_STYLES = {"plain": "", "warn": "yellow", "bad": "red"}
 
 
-def render_text(result: JobResult, *, width: int = 120) -> str:
-    """The table as plain text, without colours; sentences are broken at `width` columns."""
+def render_text(result: JobResult) -> str:
+    """The table as plain text, without colours; lines are as long as they need to be."""
     stream = io.StringIO()
-    console = Console(
-        file=stream, width=width, no_color=True, color_system=None, legacy_windows=False
-    )
-    print_table(result, console)
+    print_table(result, Console(file=stream, width=120, color_system=None, legacy_windows=False))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
@@ -36,11 +33,12 @@ def print_table(result: JobResult, console: Console) -> None:
 
     No column is cut: where the console is narrower than the table, its lines are longer.
     """
-    console.print(_head(result))
+    unbroken = not console.is_terminal
+    console.print(_head(result), soft_wrap=unbroken)
     print_uncut(console, _table(result))
-    console.print(_legend(result))
+    console.print(_legend(result), soft_wrap=unbroken)
     for remark in _remarks(result):
-        console.print(remark)
+        console.print(remark, soft_wrap=unbroken)
 
 
 def _head(result: JobResult) -> Text:
@@ -81,14 +79,9 @@ def _cells(row: Row, with_device: bool) -> Iterator[Text]:
     yield Text(cells.quality_text(row.quality))
     yield Text(cells.share_text(row.argmax_agreement))
     yield Text(cells.size_text(row))
-    slower = row.latency_ratio is not None and row.latency_ratio > 1 and _is_slower(variant)
-    yield Text(cells.percentile_text(row, 50), style="red" if slower else "")
+    yield Text(cells.percentile_text(row, 50), style="red" if row.is_slower else "")
     yield Text(cells.percentile_text(row, 90))
     yield Text(cells.memory_text(row))
-
-
-def _is_slower(variant: VariantResult) -> bool:
-    return any(note.kind == "slower" for note in variant.notes)
 
 
 def _legend(result: JobResult) -> Text:
