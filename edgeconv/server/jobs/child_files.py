@@ -69,9 +69,10 @@ def _take_file(blobs: Blobs, folder_fd: int, name: str, max_bytes: int) -> FileR
         fd = os.open(name, flags, dir_fd=folder_fd)
     except OSError as error:
         raise _refusal(name) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _refusal(name)
     with os.fdopen(fd, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise _refusal(name)
         os.fchmod(fd, _READ_ONLY)
         return blobs.put_file(stream, name, max_bytes=max_bytes)
 

@@ -1,0 +1,205 @@
+"""What any place for blobs promises; here the local folder and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pytest
+from obstore.store import MemoryStore
+
+from edgeconv.base.digests import digest_bytes
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.server.blobs.blobs import MAX_PART_BYTES, Blobs
+from edgeconv.server.records import FileRecord, PartRecord
+
+MIB = 1024 * 1024
+
+
+class Place:
+    """Blobs with a way to look and to do damage behind their back."""
+
+    def __init__(self, blobs: Blobs, store: Any) -> None:
+        self.blobs = blobs
+        self.store = store
+
+    def paths(self) -> list[str]:
+        return [entry["path"] for page in obstore.list(self.store) for entry in page]
+
+    def damage(self, digest: str) -> None:
+        path = f"sha256/{digest[7:9]}/{digest[7:]}"
+        data = bytearray(obstore.get(self.store, path).bytes())
+        data[len(data) // 2] ^= 1
+        obstore.put(self.store, path, bytes(data))
+
+
+@pytest.fixture(params=["local", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "memory":
+        store = MemoryStore()
+        return Place(Blobs(store), store)
+    blobs = Blobs.local(tmp_path / "blobs")
+    return Place(blobs, obstore.store.LocalStore(tmp_path / "blobs"))
+
+
+async def _stream(data: bytes, chunk: int = MIB) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), chunk):
+        yield data[start : start + chunk]
+
+
+def _part(data: bytes) -> PartRecord:
+    return PartRecord(digest=digest_bytes(data), size_bytes=len(data))
+
+
+def _file(*parts: bytes) -> FileRecord:
+    whole = b"".join(parts)
+    return FileRecord(
+        name="f", digest=digest_bytes(whole), size_bytes=len(whole),
+        parts=tuple(_part(part) for part in parts),
+    )  # fmt: skip
+
+
+def _put(place: Place, *parts: bytes) -> FileRecord:
+    for part in parts:
+        asyncio.run(place.blobs.put(_part(part), _stream(part)))
+    return _file(*parts)
+
+
+def _read(place: Place, file: FileRecord, offset: int = 0) -> bytes:
+    async def read() -> bytes:
+        return b"".join([chunk async for chunk in place.blobs.read(file, offset)])
+
+    return asyncio.run(read())
+
+
+def test_bytes_come_back_from_any_offset(place: Place) -> None:
+    parts = os.urandom(3 * MIB + 17), os.urandom(2 * MIB)
+    file, whole = _put(place, *parts), b"".join(parts)
+    for offset in (0, 1, MIB, 3 * MIB + 16, 3 * MIB + 17, 4 * MIB, len(whole) - 1, len(whole)):
+        assert _read(place, file, offset) == whole[offset:]
+
+
+@pytest.mark.parametrize(
+    ("announced", "sent", "reason"),
+    [
+        (b"right", b"wrong", Reason.DIGEST_MISMATCH),
+        (b"right", b"righ", Reason.FIELD_INVALID),
+        (b"right", b"rightly", Reason.FIELD_INVALID),
+        (b"right", b"", Reason.FIELD_INVALID),
+    ],
+)
+def test_bytes_that_are_not_those_announced_leave_nothing(
+    place: Place, announced: bytes, sent: bytes, reason: Reason
+) -> None:
+    with pytest.raises(EdgeconvError) as caught:
+        asyncio.run(place.blobs.put(_part(announced), _stream(sent, 2)))
+    assert caught.value.reason is reason
+    assert place.paths() == []
+
+
+def test_a_stream_that_breaks_off_leaves_nothing(place: Place) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield bytes(MIB)
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(place.blobs.put(_part(bytes(2 * MIB)), broken()))
+    assert place.paths() == []
+
+
+def test_who_sends_a_known_blob_must_still_have_its_bytes(place: Place) -> None:
+    _put(place, b"secret")
+    with pytest.raises(EdgeconvError) as caught:
+        asyncio.run(place.blobs.put(_part(b"secret"), _stream(b"guess!")))
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+    asyncio.run(place.blobs.put(_part(b"secret"), _stream(b"secret")))
+    assert _read(place, _file(b"secret")) == b"secret"
+
+
+def test_the_same_blob_put_twice_at_once_is_there_once(place: Place) -> None:
+    data = os.urandom(4 * MIB)
+
+    async def both() -> None:
+        await asyncio.gather(*(place.blobs.put(_part(data), _stream(data, 4096)) for _ in range(4)))
+
+    asyncio.run(both())
+    assert len(place.paths()) == 1
+    assert _read(place, _file(data)) == data
+
+
+def test_a_damaged_blob_is_never_given_out_whole_and_can_be_put_again(
+    place: Place, tmp_path: Path
+) -> None:
+    data = os.urandom(2 * MIB)
+    readers: list[Callable[[FileRecord], Any]] = [
+        lambda file: _read(place, file),
+        lambda file: place.blobs.write_to(file, tmp_path / "copy"),
+        lambda file: place.blobs.read_whole(file),
+    ]
+    for read in readers:
+        file = _put(place, data)
+        place.damage(file.parts[0].digest)
+        with pytest.raises(EdgeconvError) as caught:
+            read(file)
+        assert caught.value.reason is Reason.BLOB_DAMAGED
+        assert caught.value.metadata["digest"] == file.parts[0].digest
+        assert not (tmp_path / "copy").exists()
+    assert _read(place, _put(place, data)) == data
+
+
+def test_a_missing_blob_is_said_to_be_missing(place: Place) -> None:
+    for read in (lambda file: _read(place, file), place.blobs.read_whole):
+        with pytest.raises(EdgeconvError, match="missing") as caught:
+            read(_file(b"never sent"))
+        assert caught.value.reason is Reason.BLOB_DAMAGED
+
+
+def test_a_file_is_stored_in_parts_with_the_digest_of_the_whole(
+    place: Place, tmp_path: Path
+) -> None:
+    data = os.urandom(MAX_PART_BYTES + 5)
+    file = place.blobs.put_file(io.BytesIO(data), "f", max_bytes=len(data))
+    assert [part.size_bytes for part in file.parts] == [MAX_PART_BYTES, 5]
+    assert file.digest == digest_bytes(data) == place.blobs.digest_of(file)
+    place.blobs.write_to(file, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == data
+    with pytest.raises(EdgeconvError) as caught:
+        place.blobs.put_file(io.BytesIO(data), "f", max_bytes=len(data) - 1)
+    assert caught.value.reason is Reason.LIMIT_EXCEEDED
+
+
+def test_a_streamed_file_is_checked_as_a_whole(place: Place) -> None:
+    data = os.urandom(3 * MIB)
+    file = asyncio.run(
+        place.blobs.put_stream("r", digest_bytes(data), len(data), _stream(data, MIB))
+    )
+    assert _read(place, file) == data
+    with pytest.raises(EdgeconvError) as caught:
+        asyncio.run(place.blobs.put_stream("r", digest_bytes(b"x"), len(data), _stream(data)))
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+
+def test_an_empty_file_has_no_parts(place: Place, tmp_path: Path) -> None:
+    file = place.blobs.put_file(io.BytesIO(b""), "f", max_bytes=10)
+    assert (file.size_bytes, file.parts) == (0, ())
+    place.blobs.write_to(file, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b""
+
+
+def test_it_is_known_which_blobs_are_there(place: Place) -> None:
+    _put(place, b"here")
+    assert place.blobs.holds(digest_bytes(b"here"))
+    assert not place.blobs.holds(digest_bytes(b"there"))
+
+
+def test_a_blob_on_disk_is_a_file_of_its_own(tmp_path: Path) -> None:
+    blobs = Blobs.local(tmp_path / "blobs")
+    file = blobs.put_file(io.BytesIO(b"one"), "f", max_bytes=10)
+    blobs.write_to(file, tmp_path / "copy")
+    (tmp_path / "copy").write_bytes(b"changed by a child")
+    assert blobs.read_whole(file) == b"one"

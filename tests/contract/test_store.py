@@ -1,0 +1,731 @@
+"""What the store promises, whatever database it stands on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from edgeconv.base.digests import digest_bytes
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.recipe.inspection import Inspection
+from edgeconv.recipe.plan import PlannedVariant
+from edgeconv.results.benchmark import BenchmarkSummary
+from edgeconv.server.records import (
+    FileRecord,
+    Files,
+    PartRecord,
+    StepOutput,
+    StepReportRecord,
+    VariantRecord,
+)
+from edgeconv.server.store import schema
+from edgeconv.server.store.conversions import NewConversion, VerifiedVariant
+from edgeconv.server.store.fleet import AgentDevice, HeldLease, Word
+from edgeconv.server.store.requests import Request
+from edgeconv.server.store.steps import MAX_LOST_RUNS, StepBusy, StepClaim, StepDone, StepGivenUp
+from edgeconv.server.store.store import Store
+from edgeconv.server.store.tables import metadata
+from edgeconv.testing.fake_clock import FakeClock
+
+S = 1_000_000_000
+ANYONE = Request("local", "", "")
+INSPECTION = Inspection(
+    format="onnx", inputs=(), outputs=(), parameters=1, weights_bytes=4, operators={"Gemm": 1}
+)
+
+
+def _sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder / 'edgeconv.db'}"
+
+
+@pytest.fixture(params=[_sqlite])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(request.param(tmp_path))
+
+
+class Case:
+    """A store with a clock that is moved by hand, and what it touched."""
+
+    def __init__(self, store: Store, clock: FakeClock, touched: list[str]) -> None:
+        self.store = store
+        self.clock = clock
+        self.touched = touched
+
+    async def conversion(self, *names: str, selector: str = "none") -> str:
+        """A conversion that is under way, in attempt 1."""
+        variants = [
+            VariantRecord(
+                name=name, recipe_variant=name.split(".")[0], target="onnx", precision="fp32",
+                plan=PlannedVariant(
+                    name=name, recipe_variant=name, target="onnx", precision="fp32", road="direct",
+                    steps=("s",), artifact="s", verify=f"{name}/v",
+                ),
+                state="pending",
+            )
+            for name in names or ("fp32.onnx",)
+        ]  # fmt: skip
+        new = NewConversion(
+            "models/m/versions/1", "recipe", {}, {}, selector, {"priority": 0}, {}, [], variants
+        )
+        conversion, _ = await self.store.conversions.create(new, ANYONE)
+        assert await self.store.conversions.begin(conversion) == 1
+        return conversion
+
+    async def made(self, conversion: str, name: str = "fp32.onnx", attempt: int = 1) -> bool:
+        made = VerifiedVariant(name, _files(b"artifact"), "d", [], None, None)
+        return await self.store.conversions.variant_made(conversion, attempt, made)
+
+    async def measuring(self, *names: str) -> str:
+        """A conversion whose variants wait for a device."""
+        conversion = await self.conversion(*names, selector="any")
+        for name in names or ("fp32.onnx",):
+            await self.made(conversion, name)
+        await self.store.conversions.finish_steps(conversion, 1, samples=None, outputs=None)
+        return conversion
+
+    async def speak(
+        self, *leases: HeldLease, agent: str = "agent", incarnation: str = "1",
+        devices: Iterable[str] = ("a",), leaving: bool = False,
+    ) -> Any:  # fmt: skip
+        """An agent's word and the answer to it."""
+        able = {"runtimes": {"onnxruntime": "1"}}
+        word = Word(
+            agent, incarnation, "0",
+            tuple(AgentDevice(name, able, {}) for name in devices), leases, leaving,
+        )  # fmt: skip
+        await self.store.fleet.hear(word)
+        return await self.store.fleet.answer(word)
+
+    async def states(self, conversion: str) -> tuple[str, list[str]]:
+        view = await self.store.conversions.view(conversion)
+        assert view is not None
+        return view.conversion.state, [benchmark.state for benchmark in view.benchmarks]
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Case]:
+    clock, touched = FakeClock(), []  # type: FakeClock, list[str]
+    store = await Store.open(url, clock=clock, touch=touched.extend, lease_s=30, silence_s=30)
+    try:
+        yield Case(store, clock, touched)
+    finally:
+        await store.close()
+
+
+Play = Callable[[Callable[[Case], Coroutine[Any, Any, None]]], None]
+
+
+@pytest.fixture
+def play(url: str) -> Play:
+    def run(scenario: Callable[[Case], Coroutine[Any, Any, None]]) -> None:
+        async def whole() -> None:
+            async with _opened(url) as case:
+                await scenario(case)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def _files(data: bytes, name: str = "model.onnx") -> Files:
+    part = PartRecord(digest=digest_bytes(data), size_bytes=len(data))
+    return (FileRecord(name=name, digest=part.digest, size_bytes=len(data), parts=(part,)),)
+
+
+def _held(record: Any, state: Any = "busy", message: str = "measuring") -> HeldLease:
+    return HeldLease(record.id, record.token, state, message)
+
+
+# Migrations.
+
+
+def test_migrations_make_exactly_the_tables_that_the_code_uses(url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    engine = sa.create_engine(url)
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == (
+            schema.HEAD
+        )
+    schema.upgrade(engine)
+
+
+def test_what_was_kept_is_there_after_a_restart(url: str) -> None:
+    async def first() -> None:
+        async with _opened(url) as case:
+            await case.store.models.create("m", _files(b"1"), ANYONE)
+
+    async def then() -> None:
+        async with _opened(url) as case:
+            found = await case.store.models.get("m", 1)
+            assert found is not None
+            assert found.files == _files(b"1")
+
+    asyncio.run(first())
+    asyncio.run(then())
+
+
+# Uploads, models, datasets.
+
+
+def test_a_digest_is_known_only_for_who_sent_it(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.store.senders.add("one", "sha256:a", 3)
+        await case.store.senders.add("one", "sha256:a", 3)
+        assert await case.store.senders.sizes("one", ["sha256:a", "sha256:b"]) == {"sha256:a": 3}
+        assert await case.store.senders.sizes("other", ["sha256:a"]) == {}
+
+    play(scenario)
+
+
+def test_versions_are_numbered_and_a_number_is_never_given_again(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        models = case.store.models
+        for number in (1, 2):
+            record, is_new = await models.create("m", _files(b"x"), ANYONE)
+            assert (record.version, is_new, record.state) == (number, True, "inspecting")
+        assert (await models.create("other", _files(b"x"), ANYONE))[0].version == 1
+        assert await models.delete("m", 2)
+        assert not await models.delete("m", 2)
+        assert await models.get("m", 2) is None
+        latest = await models.get("m", None)
+        assert latest is not None
+        assert latest.version == 1
+        assert (await models.create("m", _files(b"x"), ANYONE))[0].version == 3
+        assert [r.name for r in await models.page("", before_seq=None, limit=9)] == [
+            "models/m/versions/3", "models/other/versions/1", "models/m/versions/1",
+        ]  # fmt: skip
+        first = await models.page("m", before_seq=None, limit=1)
+        assert [r.version for r in await models.page("m", before_seq=first[0].seq, limit=9)] == [1]
+
+    play(scenario)
+
+
+def test_an_inspection_ends_once(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        models = case.store.models
+        name = (await models.create("m", _files(b"x"), ANYONE))[0].name
+        assert await models.inspecting() == [name]
+        await models.settle(name, inspection=INSPECTION)
+        await models.settle(name, error={"reason": "INTERNAL"})
+        found = await models.get("m", 1)
+        assert found is not None
+        assert (found.state, found.inspection, found.error) == ("ready", INSPECTION, None)
+        assert await models.inspecting() == []
+        assert name in case.touched
+
+    play(scenario)
+
+
+def test_a_dataset_has_its_name_alone(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        datasets = case.store.datasets
+        await datasets.create("d", _files(b"x", "d.npz"), "", ANYONE)
+        with pytest.raises(EdgeconvError) as caught:
+            await datasets.create("d", _files(b"y", "d.npz"), "", ANYONE)
+        assert caught.value.reason is Reason.ALREADY_EXISTS
+        await datasets.settle("datasets/d", error={"reason": "DATASET_INVALID", "message": "no"})
+        found = await datasets.get("d")
+        assert found is not None
+        assert (found.state, found.error) == (
+            "rejected", {"reason": "DATASET_INVALID", "message": "no"},
+        )  # fmt: skip
+        assert await datasets.delete("d")
+        assert await datasets.get("d") is None
+        await datasets.create("d", _files(b"y", "d.npz"), "", ANYONE)
+
+    play(scenario)
+
+
+def test_the_same_call_makes_one_thing(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        call = Request("local", "id-1", "fingerprint")
+        models, datasets = case.store.models, case.store.datasets
+        first, _ = await models.create("m", _files(b"x"), call)
+        again, is_new = await models.create("m", _files(b"x"), call)
+        assert (again, is_new) == (first, False)
+        with pytest.raises(EdgeconvError) as caught:
+            await models.create("m", _files(b"y"), Request("local", "id-1", "other"))
+        assert caught.value.reason is Reason.FIELD_INVALID
+        assert (await models.create("m", _files(b"x"), Request("other", "id-1", "f")))[1]
+        call = Request("local", "id-2", "fingerprint")
+        await datasets.create("d", _files(b"x", "d.npz"), "", call)
+        assert not (await datasets.create("d", _files(b"x", "d.npz"), "", call))[1]
+
+    play(scenario)
+
+
+# Steps.
+
+
+def test_a_step_is_claimed_once_and_its_result_remembered(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        steps = case.store.steps
+        await case.store.executors.beat("me")
+        claim = await steps.claim("k", "prune", "me", alive_since_ns=0)
+        assert claim == StepClaim(1)
+        assert await steps.claim("k", "prune", "me", alive_since_ns=0) == StepBusy()
+        output = StepOutput(files=_files(b"x"), facts={"a": [1]}, wall_ns=7)
+        assert await steps.finish("k", 1, output)
+        assert "steps/k" in case.touched
+        assert await steps.claim("k", "prune", "me", alive_since_ns=0) == StepDone(output)
+        assert await steps.output("k") == output
+        await steps.forget("k")
+        assert await steps.claim("k", "prune", "me", alive_since_ns=0) == StepClaim(2)
+
+    play(scenario)
+
+
+def test_a_claim_given_back_can_be_taken_again(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        steps = case.store.steps
+        await case.store.executors.beat("me")
+        for token in range(1, MAX_LOST_RUNS + 3):
+            assert await steps.claim("k", "s", "me", alive_since_ns=0) == StepClaim(token)
+            await steps.release("k", token)
+
+    play(scenario)
+
+
+def test_a_dead_owners_step_is_taken_over_and_the_late_result_refused(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        steps, executors = case.store.steps, case.store.executors
+        await executors.beat("dead")
+        assert await steps.claim("k", "s", "dead", alive_since_ns=0) == StepClaim(1)
+        case.clock.advance(60 * S)
+        await executors.beat("alive")
+        since = case.clock.now_ns() - 30 * S
+        assert await steps.claim("k", "s", "alive", alive_since_ns=since) == StepClaim(2)
+        assert not await steps.finish("k", 1, StepOutput(facts={"late": True}))
+        assert await steps.finish("k", 2, StepOutput(facts={"late": False}))
+        assert (await steps.output("k")) == StepOutput(facts={"late": False})
+
+    play(scenario)
+
+
+def test_a_step_that_kills_its_owners_is_given_up_once(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        steps, executors = case.store.steps, case.store.executors
+        claims = []
+        for number in range(MAX_LOST_RUNS + 2):
+            await executors.beat(f"e{number}")
+            await executors.retire_others(f"e{number}")
+            claims.append(await steps.claim("k", "s", f"e{number}", alive_since_ns=0))
+        assert [type(claim) for claim in claims] == [
+            *[StepClaim] * MAX_LOST_RUNS, StepGivenUp, StepClaim,
+        ]  # fmt: skip
+
+    play(scenario)
+
+
+def test_only_one_of_many_gets_a_step(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        for name in "abcdefgh":
+            await case.store.executors.beat(name)
+        claims = await asyncio.gather(
+            *(case.store.steps.claim("k", "s", name, alive_since_ns=0) for name in "abcdefgh")
+        )
+        assert sorted(type(claim).__name__ for claim in claims) == ["StepBusy"] * 7 + ["StepClaim"]
+
+    play(scenario)
+
+
+# Conversions.
+
+
+def test_events_have_no_gap_and_end_with_the_terminal_state(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversions = case.store.conversions
+        conversion = await case.conversion("fp32.onnx", "int8.onnx")
+        await conversions.step_changed(
+            conversion, 1, {"step": "s", "change": "started", "message": "", "wall_ns": 0}
+        )
+        report = StepReportRecord(id="s", key="k", wall_ns=5, peak_memory_bytes=6, reused=False)
+        ended = {"step": "s", "change": "done", "message": "", "wall_ns": 5}
+        assert await conversions.step_ended(conversion, 1, report, ended)
+        assert await conversions.step_ended(conversion, 1, report, ended)
+        await case.made(conversion)
+        await conversions.fail_variants(conversion, 1, {"int8.onnx": {"message": "no"}})
+        assert await conversions.finish_steps(conversion, 1, samples=None, outputs=None)
+        events, ended_now = await conversions.events_after(conversion, 0)
+        assert ended_now
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        told = [(each.kind, each.body.get("state", each.body.get("change"))) for each in events]
+        assert told == [
+            ("state_changed", "queued"), ("state_changed", "converting"),
+            ("step_changed", "started"), ("step_changed", "done"),
+            ("variant_changed", "verified"), ("variant_changed", "failed"),
+            ("state_changed", "partly_succeeded"),
+        ]  # fmt: skip
+        rest, ended_now = await conversions.events_after(conversion, 3, limit=2)
+        assert ([event.sequence for event in rest], ended_now) == ([4, 5], False)
+        view = await conversions.view(conversion)
+        assert view is not None
+        assert view.steps == [report]
+        assert view.conversion.end_ns == case.clock.now_ns()
+
+    play(scenario)
+
+
+def test_many_writers_leave_no_gap(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.conversion()
+        body = {"step": "s", "change": "started", "message": "", "wall_ns": 0}
+        await asyncio.gather(
+            *(case.store.conversions.step_changed(conversion, 1, body) for _ in range(50))
+        )
+        events, _ = await case.store.conversions.events_after(conversion, 0)
+        assert [event.sequence for event in events] == list(range(1, 53))
+
+    play(scenario)
+
+
+def test_a_newer_attempt_makes_the_older_ones_words_void(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversions = case.store.conversions
+        conversion = await case.conversion()
+        assert await conversions.unfinished() == [conversion]
+        assert await conversions.begin(conversion) == 2
+        body = {"step": "s", "change": "started", "message": "", "wall_ns": 0}
+        error = EdgeconvError(Reason.INTERNAL, "late")
+        assert not await conversions.step_changed(conversion, 1, body)
+        assert not await case.made(conversion, attempt=1)
+        assert not await conversions.fail_variants(conversion, 1, {"fp32.onnx": {}})
+        assert not await conversions.fail(conversion, 1, error)
+        assert not await conversions.finish_steps(conversion, 1, samples=None, outputs=None)
+        assert await case.made(conversion, attempt=2)
+        assert await conversions.finish_steps(conversion, 2, samples=None, outputs=None)
+        assert (await case.states(conversion))[0] == "succeeded"
+        assert await conversions.begin(conversion) is None
+        assert await conversions.unfinished() == []
+
+    play(scenario)
+
+
+def test_a_terminal_state_is_written_once(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversions = case.store.conversions
+        conversion = await case.conversion()
+        assert await conversions.cancel(conversion)
+        assert not await conversions.cancel(conversion)
+        assert not await case.made(conversion)
+        assert not await conversions.fail(conversion, 1, EdgeconvError(Reason.INTERNAL, "late"))
+        view = await conversions.view(conversion)
+        assert view is not None
+        assert (view.conversion.state, view.variants[0].state) == ("cancelled", "cancelled")
+        with pytest.raises(EdgeconvError) as caught:
+            await conversions.cancel("nobody")
+        assert caught.value.reason is Reason.NOT_FOUND
+
+    play(scenario)
+
+
+def test_a_conversion_that_failed_as_a_whole_fails_its_open_variants(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.conversion("a.onnx", "b.onnx")
+        await case.store.conversions.fail(conversion, 1, EdgeconvError(Reason.BLOB_DAMAGED, "gone"))
+        view = await case.store.conversions.view(conversion)
+        assert view is not None
+        assert view.conversion.state == "failed"
+        assert (view.conversion.error or {})["reason"] == "BLOB_DAMAGED"
+        assert {variant.state for variant in view.variants} == {"failed"}
+
+    play(scenario)
+
+
+# Benchmarks, leases, devices.
+
+
+def test_the_last_benchmark_ends_the_conversion(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.measuring("a.onnx", "b.onnx")
+        assert await case.states(conversion) == ("benchmarking", ["queued", "queued"])
+        for left in ("benchmarking", "succeeded"):
+            (lease,) = (await case.speak()).assigned
+            assert lease.device == "devices/a"
+            assert await case.store.fleet.succeed(
+                lease.id, lease.token, BenchmarkSummary(samples=3),
+                record_digest="r", outputs_digest="",
+            )  # fmt: skip
+            assert (await case.states(conversion))[0] == left
+        events, ended = await case.store.conversions.events_after(conversion, 0)
+        assert ended
+        assert events[-1].body == {"state": "succeeded"}
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+
+    play(scenario)
+
+
+def test_an_answer_that_was_lost_is_given_again_and_lives_on_by_heartbeats(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.measuring()
+        (lease,) = (await case.speak()).assigned
+        assert (await case.speak()).assigned == [lease]
+        for _ in range(4):
+            case.clock.advance(20 * S)
+            answer = await case.speak(_held(lease))
+            assert (answer.assigned, answer.revoked) == ([], [])
+            await case.store.fleet.sweep(no_device_ns=10**18)
+        device = await case.store.fleet.device("a")
+        assert device is not None
+        assert (device.state, device.reason, device.benchmark) == ("busy", "measuring", lease.id)
+
+    play(scenario)
+
+
+def test_a_lease_without_a_heartbeat_goes_back_and_the_late_result_is_refused(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.measuring()
+        (lease,) = (await case.speak()).assigned
+        case.clock.advance(31 * S)
+        await case.store.fleet.sweep(no_device_ns=10**18)
+        assert await case.states(conversion) == ("benchmarking", ["queued"])
+        device = await case.store.fleet.device("a")
+        assert device is not None
+        assert device.state == "offline"
+        with pytest.raises(EdgeconvError) as caught:
+            await case.store.fleet.check_lease(lease.id, lease.token)
+        assert caught.value.reason is Reason.LEASE_LOST
+        (again,) = (await case.speak(agent="second", devices=["b"])).assigned
+        assert (again.id, again.device) == (lease.id, "devices/b")
+        assert again.token > lease.token
+        assert not await case.store.fleet.succeed(
+            lease.id, lease.token, BenchmarkSummary(), record_digest="late", outputs_digest=""
+        )
+        answer = await case.speak(_held(lease))
+        assert answer.revoked == [(lease.id, lease.token)]
+        assert await case.store.fleet.check_lease(again.id, again.token)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("how", [{"incarnation": "2"}, {"leaving": True}])
+def test_an_agent_that_starts_anew_or_leaves_gives_its_leases_back(
+    play: Play, how: dict[str, Any]
+) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.measuring()
+        (lease,) = (await case.speak()).assigned
+        answer = await case.speak(**how)
+        if how.get("leaving"):
+            assert answer.assigned == []
+            assert await case.states(conversion) == ("benchmarking", ["queued"])
+        else:
+            (again,) = answer.assigned
+            assert again.token > lease.token
+
+    play(scenario)
+
+
+def test_a_lost_benchmark_is_tried_so_often_and_no_oftener(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.measuring()
+        for attempt in range(3):
+            ((lease),) = (await case.speak(incarnation=str(attempt))).assigned
+            assert lease.attempts == attempt + 1
+        assert (await case.speak(incarnation="last")).assigned == []
+        state, (benchmark,) = await case.states(conversion)
+        assert (state, benchmark) == ("partly_succeeded", "failed")
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("owner", "states"),
+    [("model", ["failed"]), ("device", ["queued"]), ("infrastructure", ["queued"])],
+)
+def test_a_failure_is_tried_again_unless_it_is_the_models(
+    play: Play, owner: Any, states: list[str]
+) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.measuring()
+        (lease,) = (await case.speak()).assigned
+        error = EdgeconvError(Reason.RUNTIME_REFUSED, "no such operator")
+        assert await case.store.fleet.fail(lease.id, lease.token, owner, error)
+        assert not await case.store.fleet.fail(lease.id, lease.token, owner, error)
+        assert (await case.states(conversion))[1] == states
+        record = await case.store.fleet.benchmark(lease.id)
+        assert record is not None
+        assert record.failed_on == (("a",) if owner == "device" else ())
+        assert record.failure_owner == ("model" if owner == "model" else "")
+
+    play(scenario)
+
+
+def test_a_device_that_fails_in_a_row_is_quarantined_until_resumed(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.measuring("a.onnx")
+        await case.measuring("b.onnx")
+        error = EdgeconvError(Reason.DEVICE_FAILED, "no answer")
+        for _ in range(3):
+            (lease,) = (await case.speak()).assigned
+            await case.store.fleet.fail(lease.id, lease.token, "device", error)
+        assert (await case.speak()).assigned == []
+        device = await case.store.fleet.device("a")
+        assert device is not None
+        assert device.state == "quarantined"
+        assert "no answer" in device.reason
+        resumed = await case.store.fleet.resume("a")
+        assert resumed is not None
+        assert (resumed.state, resumed.failures_in_row) == ("idle", 0)
+        assert len((await case.speak()).assigned) == 1
+
+    play(scenario)
+
+
+def test_a_success_between_failures_keeps_a_device_out_of_quarantine(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        for number in range(5):
+            await case.measuring(f"v{number}.onnx")
+        error = EdgeconvError(Reason.DEVICE_FAILED, "no answer")
+        for number in range(4):
+            (lease,) = (await case.speak()).assigned
+            if number == 1:
+                await case.store.fleet.succeed(
+                    lease.id, lease.token, BenchmarkSummary(), record_digest="", outputs_digest=""
+                )
+            else:
+                await case.store.fleet.fail(lease.id, lease.token, "device", error)
+        await case.speak()
+        device = await case.store.fleet.device("a")
+        assert device is not None
+        assert device.failures_in_row == 2
+        assert device.held == ""
+
+    play(scenario)
+
+
+def test_a_draining_device_ends_what_it_holds_and_gets_nothing_more(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.measuring("a.onnx", "b.onnx")
+        (lease,) = (await case.speak()).assigned
+        await case.store.fleet.drain("a", "new disk")
+        answer = await case.speak(_held(lease))
+        assert (answer.assigned, answer.revoked, answer.draining) == ([], [], ["devices/a"])
+        await case.store.fleet.succeed(
+            lease.id, lease.token, BenchmarkSummary(), record_digest="", outputs_digest=""
+        )
+        assert (await case.speak()).assigned == []
+        device = await case.store.fleet.device("a")
+        assert device is not None
+        assert (device.state, device.reason) == ("draining", "new disk")
+        case.clock.advance(60 * S)
+        await case.store.fleet.sweep(no_device_ns=10**18)
+        await case.speak()
+        device = await case.store.fleet.device("a")
+        assert device is not None
+        assert device.state == "draining"
+        assert await case.store.fleet.drain("nobody", "") is None
+
+    play(scenario)
+
+
+def test_a_cancelled_benchmark_is_revoked_and_its_device_free_when_dropped(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.measuring("a.onnx", "b.onnx")
+        (lease,) = (await case.speak()).assigned
+        assert await case.store.conversions.cancel(conversion)
+        assert await case.states(conversion) == ("cancelled", ["cancelled", "cancelled"])
+        other = await case.measuring("c.onnx")
+        answer = await case.speak(_held(lease))
+        assert (answer.assigned, answer.revoked) == ([], [(lease.id, lease.token)])
+        (next_one,) = (await case.speak()).assigned
+        assert next_one.conversion == other
+
+    play(scenario)
+
+
+def test_a_benchmark_that_nothing_could_run_says_so_and_then_fails(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.measuring()
+        await case.store.fleet.sweep(no_device_ns=60 * S)
+        view = await case.store.conversions.view(conversion)
+        assert view is not None
+        assert "no registered device" in view.benchmarks[0].waiting_reason
+        case.clock.advance(61 * S)
+        await case.store.fleet.sweep(no_device_ns=60 * S)
+        view = await case.store.conversions.view(conversion)
+        assert view is not None
+        assert (view.benchmarks[0].error or {})["reason"] == "NO_DEVICE"
+        assert view.conversion.state == "partly_succeeded"
+
+    play(scenario)
+
+
+def test_a_benchmark_waits_for_a_device_that_is_only_offline(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.speak()
+        conversion = await case.measuring()
+        case.clock.advance(3600 * S)
+        await case.store.fleet.sweep(no_device_ns=60 * S)
+        assert await case.states(conversion) == ("benchmarking", ["queued"])
+        assert len((await case.speak()).assigned) == 1
+
+    play(scenario)
+
+
+def test_two_live_agents_cannot_have_one_device(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.speak(agent="one")
+        with pytest.raises(EdgeconvError) as caught:
+            await case.speak(agent="two")
+        assert caught.value.reason is Reason.ALREADY_EXISTS
+        case.clock.advance(60 * S)
+        await case.store.fleet.sweep(no_device_ns=10**18)
+        await case.speak(agent="two")
+        device = await case.store.fleet.device("a")
+        assert device is not None
+        assert device.agent == "two"
+
+    play(scenario)
+
+
+def test_a_device_that_holds_a_benchmark_is_not_forgotten(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.measuring()
+        (lease,) = (await case.speak()).assigned
+        with pytest.raises(EdgeconvError) as caught:
+            await case.store.fleet.forget("a")
+        assert caught.value.reason is Reason.NOT_READY
+        await case.store.fleet.cancel(lease.id)
+        await case.speak()
+        assert await case.store.fleet.forget("a")
+        assert not await case.store.fleet.forget("a")
+
+    play(scenario)
+
+
+def test_many_agents_never_get_the_same_benchmark(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.measuring(*(f"v{number}.onnx" for number in range(5)))
+        answers = await asyncio.gather(
+            *(case.speak(agent=f"agent{n}", devices=[f"d{n}"]) for n in range(8))
+        )
+        given = [record.id for answer in answers for record in answer.assigned]
+        assert len(given) == len(set(given)) == 5
+
+    play(scenario)
+
+
+def test_a_cancelled_caller_does_not_undo_or_hide_what_was_committed(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        name = (await case.store.models.create("m", _files(b"x"), ANYONE))[0].name
+        case.touched.clear()
+        write = asyncio.create_task(case.store.models.settle(name, inspection=INSPECTION))
+        await asyncio.sleep(0)
+        write.cancel()
+        await asyncio.wait([write])
+        found = await case.store.models.get("m", 1)
+        assert found is not None
+        assert (found.state == "ready") is (name in case.touched)
+
+    play(scenario)

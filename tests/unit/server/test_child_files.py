@@ -1,0 +1,93 @@
+"""Files into and out of a child's folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgeconv.base.digests import digest_bytes
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.jobs.child_files import MAX_FILES, bring_in, take_out
+from edgeconv.server.jobs.job_child import remove_folder
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs.local(tmp_path / "blobs")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "out"
+    path.mkdir()
+    return path
+
+
+def test_what_a_step_wrote_comes_back_as_it_was(blobs: Blobs, folder: Path, tmp_path: Path) -> None:
+    (folder / "b.bin").write_bytes(b"two")
+    (folder / "a.bin").write_bytes(b"one")
+    (folder / "empty").touch()
+    files = take_out(blobs, folder)
+    assert [file.name for file in files] == ["a.bin", "b.bin", "empty"]
+    assert files[0].digest == digest_bytes(b"one")
+    bring_in(blobs, files, tmp_path / "in")
+    assert (tmp_path / "in" / "b.bin").read_bytes() == b"two"
+    assert (tmp_path / "in" / "empty").read_bytes() == b""
+
+
+def test_files_are_copies_that_later_steps_cannot_write(
+    blobs: Blobs, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "a.bin").write_bytes(b"one")
+    files = take_out(blobs, folder)
+    bring_in(blobs, files, tmp_path / "in")
+    for path in (folder / "a.bin", tmp_path / "in" / "a.bin"):
+        assert path.stat().st_nlink == 1
+        assert path.stat().st_mode & 0o222 == 0
+        assert path.parent.stat().st_mode & 0o222 == 0
+    remove_folder(tmp_path / "in")
+    assert not (tmp_path / "in").exists()
+
+
+def _link(folder: Path) -> None:
+    (folder / "link").symlink_to("/etc/passwd")
+
+
+def _folder(folder: Path) -> None:
+    (folder / "folder").mkdir()
+
+
+def _pipe(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+
+
+@pytest.mark.parametrize("make", [_link, _folder, _pipe])
+def test_only_regular_files_are_taken(blobs: Blobs, folder: Path, make: object) -> None:
+    make(folder)  # type: ignore[operator]
+    with pytest.raises(EdgeconvError) as caught:
+        take_out(blobs, folder)
+    assert caught.value.reason is Reason.FIELD_INVALID
+    assert "no regular file" in caught.value.message
+
+
+def test_a_folder_behind_a_link_is_not_taken(blobs: Blobs, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(OSError, match=r"link|directory"):
+        take_out(blobs, tmp_path / "link")
+
+
+def test_a_name_that_is_no_bundle_name_is_refused(blobs: Blobs, folder: Path) -> None:
+    (folder / ".hidden").write_bytes(b"x")
+    with pytest.raises(EdgeconvError, match="hidden"):
+        take_out(blobs, folder)
+
+
+def test_too_many_files_are_refused(blobs: Blobs, folder: Path) -> None:
+    for number in range(MAX_FILES + 1):
+        (folder / f"f{number}").touch()
+    with pytest.raises(EdgeconvError) as caught:
+        take_out(blobs, folder)
+    assert caught.value.reason is Reason.LIMIT_EXCEEDED

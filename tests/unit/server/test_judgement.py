@@ -1,0 +1,145 @@
+"""How a conversion is judged when all has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgeconv.recipe.plan import PlannedVariant
+from edgeconv.results.agreement import Agreement, OutputAgreement
+from edgeconv.results.benchmark import BenchmarkSummary, Percentile
+from edgeconv.server.judgement import final_state, judge
+from edgeconv.server.records import BenchmarkRecord, FileRecord, VariantRecord
+
+
+def _variant(
+    name: str,
+    *,
+    snr_db: float | None = 90.0,
+    metric: float | None = None,
+    size: int = 100,
+    parent: str = "",
+    state: Any = "verified",
+) -> VariantRecord:
+    recipe_variant, _, target = name.partition(".")
+    plan = PlannedVariant(
+        name=name, recipe_variant=recipe_variant, target=target, precision="fp32",
+        road="program", steps=(), artifact="a", verify="v", parent=parent,
+    )  # fmt: skip
+    output = OutputAgreement(output="y", snr_db=snr_db, passed=True)
+    return VariantRecord(
+        name=name, recipe_variant=recipe_variant, target=target, precision="fp32", plan=plan,
+        state=state, files=(FileRecord(name="m", digest="d", size_bytes=size, parts=()),),
+        agreement=Agreement(outputs=(output,), metric_value=metric, passed=True),
+    )  # fmt: skip
+
+
+def _measured(
+    variant: str,
+    p50: int | None,
+    *,
+    spread: int = 0,
+    device: str = "devices/a",
+    state: Any = "succeeded",
+    **summary: Any,
+) -> BenchmarkRecord:
+    percentile = Percentile(
+        percent=50, value_ns=p50, low_ns=p50 and p50 - spread, high_ns=p50 and p50 + spread
+    )
+    return BenchmarkRecord(
+        seq=1, id=variant, conversion="c", variant=variant, title="", format="onnx", files=(),
+        device_selector="any", request={}, priority=0, state=state, device=device, create_ns=0,
+        summary=BenchmarkSummary(percentiles=(percentile,), **summary),
+    )  # fmt: skip
+
+
+def _front(variants: list[VariantRecord], benchmarks: list[BenchmarkRecord]) -> set[str]:
+    return {each.name for each in judge(variants, benchmarks) if each.on_pareto_front}
+
+
+def test_slower_than_its_parent_is_said_when_the_intervals_do_not_overlap() -> None:
+    variants = [_variant("fp32.onnx"), _variant("int8.onnx", parent="fp32.onnx")]
+    slow = [_measured("fp32.onnx", 1000, spread=50), _measured("int8.onnx", 1200, spread=50)]
+    (note,) = judge(variants, slow)[1].notes
+    assert note.kind == "slower"
+    assert "1.20 ×" in note.message
+    assert "fp32.onnx" in note.message
+    overlapping = [
+        _measured("fp32.onnx", 1000, spread=150),
+        _measured("int8.onnx", 1200, spread=60),
+    ]
+    assert judge(variants, overlapping)[1].notes == ()
+    faster = [_measured("fp32.onnx", 1200, spread=50), _measured("int8.onnx", 1000, spread=50)]
+    assert judge(variants, faster)[1].notes == ()
+
+
+def test_times_of_different_devices_are_not_compared() -> None:
+    variants = [_variant("fp32.onnx"), _variant("int8.onnx", parent="fp32.onnx")]
+    benchmarks = [
+        _measured("fp32.onnx", 1000, device="devices/a"),
+        _measured("int8.onnx", 9000, device="devices/b"),
+    ]
+    assert judge(variants, benchmarks)[1].notes == ()
+
+
+def test_an_unstable_measurement_is_said_with_its_reasons() -> None:
+    benchmark = _measured("fp32.onnx", 1000, verdict="unstable", reasons=("It was hot.",))
+    (note,) = judge([_variant("fp32.onnx")], [benchmark])[0].notes
+    assert (note.kind, note.subject) == ("unstable", "devices/a")
+    assert "It was hot." in note.message
+
+
+def test_the_front_is_over_quality_latency_and_size() -> None:
+    variants = [
+        _variant("fp32.onnx", snr_db=None, size=400),
+        _variant("int8.onnx", snr_db=40, size=100),
+        _variant("bad.onnx", snr_db=30, size=200),
+    ]
+    benchmarks = [
+        _measured("fp32.onnx", 1000),
+        _measured("int8.onnx", 500),
+        _measured("bad.onnx", 700),
+    ]
+    assert _front(variants, benchmarks) == {"fp32.onnx", "int8.onnx"}
+    assert _front(variants, []) == {"fp32.onnx", "int8.onnx"}
+
+
+def test_the_task_metric_is_the_quality_where_all_have_it() -> None:
+    better = [_variant("a.onnx", snr_db=10, metric=0.9), _variant("b.onnx", snr_db=90, metric=0.8)]
+    assert _front(better, []) == {"a.onnx"}
+    some = [_variant("a.onnx", snr_db=10, metric=0.9), _variant("b.onnx", snr_db=90)]
+    assert _front(some, []) == {"b.onnx"}
+
+
+def test_what_was_not_measured_or_not_made_has_no_place_on_the_front() -> None:
+    variants = [
+        _variant("fp32.onnx"),
+        _variant("unmeasured.onnx", size=1),
+        _variant("failed.onnx", size=1, state="failed"),
+        _variant("few.onnx", size=1),
+    ]
+    benchmarks = [_measured("fp32.onnx", 1000), _measured("few.onnx", None)]
+    assert _front(variants, benchmarks) == {"fp32.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("states", "benchmark", "cancelled", "final"),
+    [
+        (["verified", "verified"], None, False, "succeeded"),
+        (["verified", "verified"], "succeeded", False, "succeeded"),
+        (["verified", "verified"], "failed", False, "partly_succeeded"),
+        (["verified", "failed"], None, False, "partly_succeeded"),
+        (["verified", "refused"], None, False, "partly_succeeded"),
+        (["failed", "refused"], None, False, "failed"),
+        (["verified", "cancelled"], None, True, "cancelled"),
+    ],
+)
+def test_the_final_state(
+    states: list[str], benchmark: str | None, cancelled: bool, final: str
+) -> None:
+    variants = [_variant(f"v{n}.onnx", state=state) for n, state in enumerate(states)]
+    benchmarks = [_measured("v0.onnx", 1, state=benchmark)] if benchmark else []
+    state, error = final_state(variants, benchmarks, cancelled=cancelled)
+    assert state == final
+    assert (error is not None) is (final == "failed")

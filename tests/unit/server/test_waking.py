@@ -1,0 +1,51 @@
+"""Changes and progress: whoever waits is woken, and misses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from edgeconv.server.changes import Changes
+from edgeconv.server.progress import ProgressBoard
+
+
+def test_a_change_after_clearing_is_not_missed() -> None:
+    async def scenario() -> tuple[bool, bool]:
+        changes = Changes()
+        with changes.watching("a", "b") as watch:
+            watch.clear()
+            changes.touch(["b"])
+            woken = await watch.wait(10)
+            watch.clear()
+            changes.touch(["c"])
+            return woken, await watch.wait(0.01)
+
+    assert asyncio.run(scenario()) == (True, False)
+
+
+def test_all_who_watch_a_topic_are_woken() -> None:
+    async def scenario() -> list[bool]:
+        changes = Changes()
+        with changes.watching("a") as one, changes.watching("a") as other:
+            waiting = [asyncio.create_task(watch.wait(10)) for watch in (one, other)]
+            changes.touch(["a"])
+            return list(await asyncio.gather(*waiting))
+
+    assert asyncio.run(scenario()) == [True, True]
+
+
+def test_progress_gives_the_latest_word_on_each_subject_once() -> None:
+    touched: list[str] = []
+    board = ProgressBoard(touched.extend)
+    board.say("c", "one", 0.1, "a")
+    board.say("c", "one", 0.2, "b")
+    board.say("c", "two", 0.5, "c")
+    now = board.since("c", 0)
+    assert [(each.subject, each.fraction) for each in now] == [("one", 0.2), ("two", 0.5)]
+    assert board.since("c", now[-1].count) == []
+    board.say("c", "two", 0.5, "c")
+    assert board.since("c", now[-1].count) == []
+    assert touched == ["c", "c", "c"]
+    board.forget("c", "one")
+    assert [each.subject for each in board.since("c", 0)] == ["two"]
+    board.forget("c")
+    assert board.since("c", 0) == []
