@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import onnx
-from onnx import ModelProto, TensorProto
-from onnx.external_data_helper import ExternalDataInfo
+from onnx import ModelProto
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake.formats import recognise
+from edgeconv.conversion.intake.onnx.external_data import check_external_data
 from edgeconv.conversion.onnx_file import (
     ONNX_FILE,
     graphs_of,
@@ -21,7 +23,7 @@ from edgeconv.conversion.onnx_file import (
 )
 from edgeconv.conversion.program import Artifact
 from edgeconv.conversion.samples import synthesize
-from edgeconv.conversion.sources import OnnxSource, onnx_file, signature_of
+from edgeconv.conversion.sources import OnnxSource, signature_of
 from edgeconv.recipe.specs import StepKind, spec_of
 from edgeconv.results.effect import Effect, Note
 from edgeconv.results.lineage import Lineage, LineageStep
@@ -40,7 +42,7 @@ def take_directly(
     Raises:
         EdgeconvError: MODEL_UNREADABLE, MODEL_UNSAFE, RUNTIME_REFUSED.
     """
-    source = onnx_file(folder)
+    source = recognise(folder).path
     try:
         model = onnx.load(str(source), load_external_data=False)
     except Exception as fault:
@@ -73,17 +75,16 @@ def take_directly(
 
 
 def _copy(model: ModelProto, source: Path, out_folder: Path) -> tuple[Note, ...]:
+    check_external_data(model, source.parent)
     for name in sorted(set(_weights_beside(model))):
-        _check_name(name)
-        beside = source.parent / name
-        if not beside.is_file():
+        if name == ONNX_FILE:
             raise EdgeconvError(
-                Reason.MODEL_UNREADABLE,
-                f"The graph refers to weights in {name!r}, which is not there.",
-                fix="Send the file along with the graph.",
+                Reason.NOT_APPLICABLE,
+                f"The graph keeps weights in {name!r}, the name its own file has here.",
+                fix="Save the weights under another name.",
                 file=name,
             )
-        shutil.copyfile(beside, out_folder / name)
+        shutil.copyfile(source.parent / name, out_folder / name)
     if has_traces(model):
         strip(model)
         content = model.SerializeToString(deterministic=True)
@@ -100,15 +101,5 @@ def _weights_beside(model: ModelProto) -> Iterator[str]:
         for node in graph.node:
             tensors += [attribute.t for attribute in node.attribute if attribute.HasField("t")]
         for tensor in tensors:
-            if tensor.data_location == TensorProto.EXTERNAL:
+            if uses_external_data(tensor):
                 yield ExternalDataInfo(tensor).location
-
-
-def _check_name(name: str) -> None:
-    path = PurePosixPath(name)
-    if path.is_absolute() or len(path.parts) != 1 or name in {"..", ONNX_FILE} or "\\" in name:
-        raise EdgeconvError(
-            Reason.MODEL_UNSAFE,
-            f"The graph keeps weights in {name!r}, which is no plain file beside it.",
-            file=name,
-        )

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.recipe.signature import Signature, TensorSpec
+from edgeconv.conversion.intake.formats import recognise
+from edgeconv.recipe.signature import DeclaredTensor, Signature, TensorSpec, resolve_shapes
+from edgeconv.runtimes.session import DYNAMIC
 
 
 class Source(Protocol):
@@ -38,27 +39,12 @@ def open_source(folder: Path, shapes: Mapping[str, Sequence[int]]) -> Source:
     Raises:
         EdgeconvError: MODEL_UNREADABLE, MODEL_UNSAFE.
     """
-    if any(folder.glob("*.onnx")):
-        return OnnxSource(onnx_file(folder), shapes)
+    source = recognise(folder)
+    if source.format == "onnx":
+        return OnnxSource(source.path, shapes)
     from edgeconv.conversion.torch_source import TorchSource
 
-    return TorchSource(folder, shapes)
-
-
-def onnx_file(folder: Path) -> Path:
-    """The one ONNX file of a bundle; its weights may stand beside it.
-
-    Raises:
-        EdgeconvError: MODEL_UNREADABLE when there is none or more than one.
-    """
-    files = sorted(folder.glob("*.onnx"))
-    if len(files) != 1:
-        raise EdgeconvError(
-            Reason.MODEL_UNREADABLE,
-            f"A model is one .onnx file and its weights, not {len(files)} of them.",
-            files=", ".join(file.name for file in files),
-        )
-    return files[0]
+    return TorchSource(source.path, shapes)
 
 
 class OnnxSource:
@@ -68,9 +54,17 @@ class OnnxSource:
         from edgeconv.runtimes.onnxruntime.child import load
 
         self._session = load(path)
-        self.inputs = tuple(
-            spec.model_copy(update={"shape": tuple(shapes.get(spec.name, spec.shape))})
+        declared = [
+            DeclaredTensor(
+                name=spec.name,
+                dtype=spec.dtype,
+                shape=tuple("?" if size == DYNAMIC else size for size in spec.shape),
+            )
             for spec in self._session.inputs
+        ]
+        resolved = resolve_shapes(declared, shapes)
+        self.inputs = tuple(
+            spec.model_copy(update={"shape": resolved[spec.name]}) for spec in self._session.inputs
         )
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

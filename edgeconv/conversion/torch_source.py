@@ -8,48 +8,44 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch.export.graph_signature import InputKind
+from torch.utils import _pytree
 
-from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.recipe.signature import DType, TensorSpec
+from edgeconv.conversion.intake.pt2.loading import load_program
+from edgeconv.recipe.signature import DeclaredTensor, TensorSpec, resolve_shapes
 
 
 class TorchSource:
-    """An exported program on the CPU; outputs are called output_0, output_1, …"""
+    """The saved program itself, on the CPU: not traced, not rewritten.
 
-    def __init__(self, folder: Path, shapes: Mapping[str, Sequence[int]]) -> None:
-        files = sorted(folder.glob("*.pt2"))
-        if len(files) != 1:
-            raise EdgeconvError(
-                Reason.MODEL_UNREADABLE, f"A model is one .pt2 file, not {len(files)} of them."
-            )
-        exported = torch.export.load(files[0])
-        values = {
-            node.name: node.meta["val"] for node in exported.graph.nodes if "val" in node.meta
-        }
-        names = [
-            spec.arg.name
-            for spec in exported.graph_signature.input_specs
-            if spec.kind is InputKind.USER_INPUT
-        ]
+    Raises:
+        EdgeconvError: MODEL_UNREADABLE, MODEL_UNSAFE, SHAPE_INVALID, DIMENSION_UNKNOWN.
+    """
+
+    def __init__(self, path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
+        self._loaded = load_program(path)
+        resolved = resolve_shapes(self._loaded.inputs, shapes)
         self.inputs = tuple(
-            TensorSpec(
-                name=name,
-                dtype=DType(str(values[name].dtype).removeprefix("torch.")),
-                shape=tuple(shapes[name] if name in shapes else map(int, values[name].shape)),
-            )
-            for name in names
+            TensorSpec(name=each.name, dtype=each.dtype, shape=resolved[each.name])
+            for each in self._loaded.inputs
         )
-        self._tree = exported.call_spec.in_spec
-        self._module = exported.module(check_guards=False)
+        self._module = self._loaded.exported.module(check_guards=False)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """See `Source`."""
-        flat = [torch.from_numpy(feeds[spec.name]) for spec in self.inputs]
-        positional, named = torch.utils._pytree.tree_unflatten(flat, self._tree)
+        flat = [
+            torch.from_numpy(feeds[each.name].copy())
+            if isinstance(each, DeclaredTensor)
+            else each.value
+            for each in self._loaded.arguments
+        ]
+        structure = self._loaded.exported.call_spec.in_spec
+        positional, named = _pytree.tree_unflatten(flat, structure)
         with torch.no_grad():
-            made = torch.utils._pytree.tree_leaves(self._module(*positional, **named))
-        return {f"output_{index}": each.numpy() for index, each in enumerate(made)}
+            made = _pytree.tree_leaves(self._module(*positional, **named))
+        return {
+            spec.name: value.contiguous().numpy()
+            for spec, value in zip(self._loaded.outputs, made, strict=True)
+        }
 
     def describe(self) -> str:
         """See `Source`."""
