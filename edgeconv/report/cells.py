@@ -10,6 +10,8 @@ from edgeconv.results.benchmark import BenchmarkSummary, Percentile
 from edgeconv.results.job import JobResult, VariantResult
 
 ABSENT = "–"
+MOST_DB = 300.0
+"""The largest ratio that is told; that of `analysis.agreement`, which needs numpy."""
 STATE_WORDS = {
     "queued": "queued",
     "converting": "converting",
@@ -26,11 +28,18 @@ def quality_text(quality: Quality | None) -> str:
     if quality is None:
         return ABSENT
     if not quality.is_share:
-        return f"{quality.value:.1f} dB"
+        return ratio_text(quality.value)
     text = share_text(quality.value)
     if quality.reference is None:
         return text
     return f"{text} ({signed(100 * (quality.value - quality.reference))})"
+
+
+def ratio_text(snr_db: float | None) -> str:
+    """A signal-to-noise ratio: "38.8 dB"; the largest one that is told is a lower bound."""
+    if snr_db is None:
+        return ABSENT
+    return f"≥ {MOST_DB:.0f} dB" if snr_db >= MOST_DB else f"{snr_db:.1f} dB"
 
 
 def quality_heading(table: list[Row]) -> str:

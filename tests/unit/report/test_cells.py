@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edgeconv.analysis import agreement
 from edgeconv.report import cells
 from edgeconv.report.rows import Quality, Removed, Row
 from edgeconv.results.benchmark import BenchmarkSummary, Percentile
@@ -30,6 +31,7 @@ def _measured(*percentiles: Percentile, state: BenchmarkState = "succeeded") -> 
     [
         (None, "–"),
         (Quality("SNR", 38.84), "38.8 dB"),
+        (Quality("SNR", 300.0), "≥ 300 dB"),
         (Quality("accuracy", 0.979, 0.983), "97.9 % (−0.4)"),
         (Quality("accuracy", 0.985, 0.983), "98.5 % (+0.2)"),
         (Quality("accuracy", 0.9831, 0.983), "98.3 % (±0.0)"),
@@ -38,6 +40,10 @@ def _measured(*percentiles: Percentile, state: BenchmarkState = "succeeded") -> 
 )
 def test_quality(quality: Quality | None, words: str) -> None:
     assert cells.quality_text(quality) == words
+
+
+def test_the_largest_ratio_is_that_of_the_analysis() -> None:
+    assert cells.MOST_DB == agreement.MOST_DB
 
 
 def test_a_share_is_never_rounded_up_to_all() -> None:
