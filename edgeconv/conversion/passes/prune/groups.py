@@ -121,10 +121,10 @@ def _give_back(
     group: Group, gone: NDArray[np.bool_], order: NDArray[np.intp], round_to: int
 ) -> None:
     """Keeps more, most important first, until every layer has a round number of rows."""
-    for place in order[::-1]:
+    while True:
         kept = group.sizes - (group.counts * gone).sum(axis=1)
         ragged = (kept % round_to != 0) & (kept != group.sizes)
         if not ragged.any():
             return
-        if gone[place] and group.counts[ragged, place].any():
-            gone[place] = False
+        helps = gone & group.counts[ragged].any(axis=0)
+        gone[order[np.flatnonzero(helps[order])[-1]]] = False

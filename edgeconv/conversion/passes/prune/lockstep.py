@@ -48,6 +48,10 @@ class Lockstep:
         """A node's value for every sample."""
         return [self._get(node, values) for values in self._values]
 
+    def has(self, node: Node) -> bool:
+        """Whether a node's value is known now."""
+        return all(node in values for values in self._values)
+
     def outputs(self) -> list[list[Tensor]]:
         """The program's results for every sample."""
         node = self.nodes["output"]

@@ -95,6 +95,10 @@ def _lock_notes(locks: Sequence[Lock]) -> list[Note]:
     ]
 
 
+def _stay(count: int) -> str:
+    return "1 channel stays" if count == 1 else f"{count} channels stay"
+
+
 def _whole_notes(plan: PrunePlan, round_to: int) -> list[Note]:
     whole = [
         group for group, dropped in zip(plan.groups, plan.dropped, strict=True) if not len(dropped)
@@ -102,8 +106,9 @@ def _whole_notes(plan: PrunePlan, round_to: int) -> list[Note]:
     if not whole:
         return []
     layers = [name for group in whole for name in group.layers]
+    groups = "1 group stays" if len(whole) == 1 else f"{len(whole)} groups stay"
     message = (
-        f"{len(whole)} groups stay whole: nothing can go at this ratio with kept channels"
-        f" rounded up to a multiple of {round_to}."
+        f"{groups} whole: nothing can go at this ratio with kept channels rounded up to a"
+        f" multiple of {round_to}."
     )
     return [Note(kind="info", subject=named(layers), message=message)]

@@ -104,6 +104,7 @@ class _Recovery:
         self.random = np.random.default_rng(seed)
         self.layers = find_layers(pruned)
         self.done = Recovered(samples=len(runs))
+        self.moments: dict[str, tuple[Tensor, Tensor]] = {}
 
     def run(self, report: Callable[[float], None]) -> Recovered:
         before = dict(self.have.weights)
@@ -138,6 +139,33 @@ class _Recovery:
         original = self.want.nodes[node.name]
         return [self.kept.take(original, value) for value in self.want.values(original)]
 
+    def _corrected_targets(self, node: Node) -> list[Tensor]:
+        """Targets that also make up for the error of what the layer's output is added to."""
+        targets = self._targets(node)
+        norm = _norm_after(node)
+        other = _added_to(norm or node)
+        if other is None or not self.have.has(other):
+            return targets
+        gaps = [want - got for want, got in
+                zip(self._targets(other), self.have.values(other), strict=True)]  # fmt: skip
+        if gaps[0].shape != targets[0].shape:
+            return targets
+        if norm is not None:
+            scale = self._norm_scale(norm)
+            gaps = [gap / scale.view(-1, *[1] * (gap.ndim - 2)) for gap in gaps]
+        targets = [target + gap for target, gap in zip(targets, gaps, strict=True)]
+        self.moments[node.name] = _moments(targets, 1)
+        return targets
+
+    def _norm_scale(self, norm: Node) -> Tensor:
+        given = arguments(norm)
+        weights, keys = self.have.weights, self.have.keys
+        scale = (weights[keys[given["running_var"].name]] + given["eps"]).rsqrt()
+        if given["weight"] is not None:
+            scale = scale * weights[keys[given["weight"].name]]
+        least = 0.1 * scale.abs().median()
+        return torch.where(scale.abs() < least, least * torch.sign(scale + 1e-30), scale)
+
     def _same(self, node: Node) -> bool:
         pairs = zip(self._targets(node)[:4], self.have.values(node)[:4], strict=True)
         return all(
@@ -152,7 +180,7 @@ class _Recovery:
         if not layer.can_refit or taken > _WIDEST or len(self.runs) < _HOLD_OUT_EVERY:
             return self._leave(layer, "has a form that is not refitted")
         fitting, held_out = Sums(groups, taken, made), Sums(groups, taken, made)
-        targets = self._targets(layer.node)
+        targets = self._corrected_targets(layer.node)
         rows = -(-max(_LEAST_ROWS, 2 * taken) // len(targets))
         for place, (value, want) in enumerate(
             zip(self.have.values(layer.source), targets, strict=True)
@@ -211,7 +239,7 @@ class _Recovery:
         source = given["input"]
         if mean is None or var is None or self._same(source):
             return
-        want_mean, want_var = _moments(self._targets(source), 1)
+        want_mean, want_var = self.moments.get(source.name) or _moments(self._targets(source), 1)
         have_mean, have_var = _moments(self.have.values(source), 1)
         weights = self.have.weights
         moved = weights[mean].double() + have_mean - want_mean
@@ -233,6 +261,19 @@ def _norm_after(node: Node) -> Node | None:
     if len(users) == 1 and operator_name(users[0]) == "aten.batch_norm":
         return users[0]
     return None
+
+
+def _added_to(node: Node) -> Node | None:
+    """What a node's output is added to, if that is all that is done with it."""
+    users = list(node.users)
+    if len(users) != 1 or operator_name(users[0]) not in ("aten.add", "aten.add_"):
+        return None
+    given = arguments(users[0])
+    pair = [given["self"], given["other"]]
+    if given.get("alpha", 1) != 1 or node not in pair:
+        return None
+    other = pair[1 - pair.index(node)]
+    return other if isinstance(other, Node) and other is not node else None
 
 
 def _moments(values: Sequence[Tensor], axis: int) -> tuple[Tensor, Tensor]:

@@ -88,6 +88,9 @@ def _infer_again(exported: ExportedProgram) -> None:
             elif node.op == "call_function":
                 values[node] = _call(node, values)
             else:
+                # A program that was saved and loaded has a value at its output too, of the
+                # old shapes' mode, and two modes in one graph are refused.
+                node.meta.pop("val", None)
                 continue
             node.meta["val"] = values[node]
             node.meta.pop("tensor_meta", None)
