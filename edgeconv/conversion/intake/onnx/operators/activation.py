@@ -36,7 +36,7 @@ def elu(call: Call, x: Value) -> Results:
     return functional.elu(call.tensor(x), call.attr("alpha"))
 
 
-@operator("Celu", 12)
+@operator("Celu", 12, 28)
 def celu(call: Call, x: Value) -> Results:
     return functional.celu(call.tensor(x), call.attr("alpha"))
 

@@ -50,7 +50,7 @@ def _is_floating(value: Value) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-@operator("Mod", 10, 13)
+@operator("Mod", 10, 13, 28)
 def mod(call: Call, a: Value, b: Value) -> Results:
     """The sign is the divisor's, or with fmod the dividend's."""
     function = torch.fmod if call.attr("fmod") else torch.remainder
@@ -97,7 +97,7 @@ def mean(call: Call, *values: Value) -> Results:
     return total / len(values)
 
 
-@operator("BitShift", 11)
+@operator("BitShift", 11, 28)
 def bit_shift(call: Call, a: Value, b: Value) -> Results:
     """By a constant, as a multiplication or division: converters know no shifts."""
     factor = 2 ** call.constant(b, "shift").astype(np.int64)

@@ -105,7 +105,7 @@ def _no_reduction(call: Call) -> None:
         raise call.refused("it accumulates, which converters write as files that can't run")
 
 
-@operator("OneHot", 9, 11)
+@operator("OneHot", 9, 11, 28)
 def one_hot(call: Call, indices: Value, depth: Value, values: Value) -> Results:
     """By comparison: an index out of range gives a row of off values."""
     size = int(call.number(depth, "depth"))
@@ -120,7 +120,7 @@ def one_hot(call: Call, indices: Value, depth: Value, values: Value) -> Results:
     return torch.where(hit, call.tensor(np.array(on, dtype)), call.tensor(np.array(off, dtype)))
 
 
-@operator("Compress", 9, 11)
+@operator("Compress", 9, 11, 28)
 def compress(call: Call, x: Value, condition: Value) -> Results:
     value = call.tensor(x)
     axis = call.attr("axis")
@@ -129,7 +129,7 @@ def compress(call: Call, x: Value, condition: Value) -> Results:
     return torch.index_select(value, int(axis or 0), call.tensor(places.astype(np.int64)))
 
 
-@operator("ReverseSequence", 10)
+@operator("ReverseSequence", 10, 28)
 def reverse_sequence(call: Call, x: Value, lengths: Value) -> Results:
     """With constant lengths: a gather at places known now."""
     value = call.tensor(x)
@@ -143,3 +143,20 @@ def reverse_sequence(call: Call, x: Value, lengths: Value) -> Results:
     flat = moved.reshape(-1, *moved.shape[2:])
     turned = torch.index_select(flat, 0, call.tensor(np.concatenate(rows)))
     return turned.reshape(moved.shape).movedim((0, 1), (batch, time))
+
+
+@operator("GridSample", 16, 20, 22)
+def grid_sample(call: Call, x: Value, grid: Value) -> Results:
+    """In two dimensions; converters have no lowering for three."""
+    value = call.tensor(x)
+    if value.ndim != 4:
+        raise call.refused(f"it samples in {value.ndim - 2} dimensions; 2 are supported")
+    mode = str(call.attr("mode"))
+    names = {"linear": "bilinear", "cubic": "bicubic"}
+    return torch.nn.functional.grid_sample(
+        value,
+        call.tensor(grid),
+        mode=names.get(mode, mode),
+        padding_mode=str(call.attr("padding_mode")),
+        align_corners=bool(call.attr("align_corners")),
+    )

@@ -66,7 +66,7 @@ def _linear_bias(c: Value, beta: float, width: int) -> np.ndarray | None:
     return np.ascontiguousarray(made)
 
 
-@operator("Einsum", 12)
+@operator("Einsum", 12, 28)
 def einsum(call: Call, *values: Value) -> Results:
     equation = str(call.attr("equation"))
     for term in equation.partition("->")[0].split(","):

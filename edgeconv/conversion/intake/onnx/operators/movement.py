@@ -134,7 +134,7 @@ def tile(call: Call, x: Value, repeats: Value) -> Results:
     return call.tensor(x).repeat(call.ints(repeats, "repeats"))
 
 
-@operator("DepthToSpace", 1, 11, 13)
+@operator("DepthToSpace", 1, 11, 13, 28)
 def depth_to_space(call: Call, x: Value) -> Results:
     value = call.tensor(x)
     n, c, h, w = value.shape
@@ -146,12 +146,14 @@ def depth_to_space(call: Call, x: Value) -> Results:
     return apart.reshape(n, c // size**2, h * size, w * size)
 
 
-@operator("SpaceToDepth", 1, 13)
+@operator("SpaceToDepth", 1, 13, 28)
 def space_to_depth(call: Call, x: Value) -> Results:
     value = call.tensor(x)
     n, c, h, w = value.shape
     size = int(call.attr("blocksize"))
-    apart = value.reshape(n, c, h // size, size, w // size, size).permute(0, 3, 5, 1, 2, 4)
+    apart = value.reshape(n, c, h // size, size, w // size, size)
+    order = (0, 3, 5, 1, 2, 4) if call.attr("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    apart = apart.permute(order)
     return apart.reshape(n, c * size**2, h // size, w // size)
 
 

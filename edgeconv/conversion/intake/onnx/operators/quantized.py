@@ -8,7 +8,7 @@ import torch
 from edgeconv.conversion.intake.onnx.call import Call, Results, Value, normal_axis, operator
 
 
-@operator("DequantizeLinear", 10, 13, 19, 21, 23)
+@operator("DequantizeLinear", 10, 13, 19, 21, 23, 24, 25, 28)
 def dequantize(call: Call, x: Value, scale: Value, zero_point: Value = None) -> Results:
     """(x - zero point) · scale, per tensor or per channel."""
     _whole_blocks(call)
@@ -20,7 +20,7 @@ def dequantize(call: Call, x: Value, scale: Value, zero_point: Value = None) -> 
     return (numbers * factors.to(torch.float32)).to(factors.dtype)
 
 
-@operator("QuantizeLinear", 10, 13, 19, 21, 23)
+@operator("QuantizeLinear", 10, 13, 19, 21, 23, 24, 25, 28)
 def quantize(call: Call, x: Value, scale: Value, zero_point: Value = None) -> Results:
     """Rounded half to even, clamped to the range of the zero point's type."""
     _whole_blocks(call)

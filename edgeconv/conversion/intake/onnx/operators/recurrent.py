@@ -92,7 +92,7 @@ def _check(call: Call, value: torch.Tensor, lengths: Value) -> None:
     usual = _DEFAULT_ACTIVATIONS[call.node.operator]
     count = 2 if call.attr("direction") == "bidirectional" else 1
     given = call.attr("activations")
-    if given and [each.lower() for each in given] != usual * count:
+    if given and [each.lower() for each in given][: len(usual) * count] != usual * count:
         raise call.refused(f"its activations are {given}")
     if call.attr("clip") is not None:
         raise call.refused("it clips its gates")

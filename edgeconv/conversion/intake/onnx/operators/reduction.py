@@ -55,8 +55,8 @@ _REDUCTIONS: dict[str, tuple[Reduction, tuple[int, ...]]] = {
     "ReduceL1": (lambda x, axes, keep: _sum(torch.abs(x), axes, keep), (1, 11, 13, 18)),
     "ReduceL2": (lambda x, axes, keep: torch.sqrt(_sum(x * x, axes, keep)), (1, 11, 13, 18)),
     "ReduceSumSquare": (lambda x, axes, keep: _sum(x * x, axes, keep), (1, 11, 13, 18)),
-    "ReduceLogSum": (lambda x, axes, keep: torch.log(_sum(x, axes, keep)), (1, 11, 13, 18)),
-    "ReduceLogSumExp": (_log_sum_exp, (1, 11, 13, 18)),
+    "ReduceLogSum": (lambda x, axes, keep: torch.log(_sum(x, axes, keep)), (1, 11, 13, 18, 28)),
+    "ReduceLogSumExp": (_log_sum_exp, (1, 11, 13, 18, 28)),
 }
 
 

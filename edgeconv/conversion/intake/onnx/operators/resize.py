@@ -233,8 +233,9 @@ def _weights(axis: Axis, manner: Manner) -> Array:
             last = first + (1 if manner.mode == "linear" else 3)
         taps = np.arange(first, last + 1)
         weights = _kernel((taps - centre) / stretch, manner)
-        if manner.exclude_outside or manner.antialias:
+        if manner.exclude_outside:
             weights = np.where((taps >= 0) & (taps < axis.size), weights, 0.0)
+        if manner.exclude_outside or manner.antialias:
             weights = weights / weights.sum()
         np.add.at(matrix[row], np.clip(taps, 0, axis.size - 1), weights)
     return matrix

@@ -65,7 +65,7 @@ def is_inf(call: Call, x: Value) -> torch.Tensor:
     return torch.zeros_like(value, dtype=torch.bool)
 
 
-@operator("Cast", 6, 9, 13, 19, 21, 23, 24, 25)
+@operator("Cast", 6, 9, 13, 19, 21, 23, 24, 25, 28)
 def cast(call: Call, x: Value) -> torch.Tensor:
     """To another element type; `saturate` and `round_mode` only matter below 16 bits."""
     call.ignore("saturate", "round_mode")
