@@ -1,0 +1,282 @@
+"""ModelService and DatasetService: what is refused at the call, what after a look inside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from edgeconv.base.digests import digest_bytes
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.client.rpc_errors import from_rpc_error
+from edgeconv.testing.running_server import QuickService, quick_service
+from edgeconv.v1 import files_pb2, models_pb2, models_pb2_grpc
+
+MIB = 1024 * 1024
+Scenario = Callable[[QuickService], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[[Scenario], None]:
+    def run(scenario: Scenario) -> None:
+        async def whole() -> None:
+            async with quick_service(tmp_path) as service:
+                await scenario(service)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_a_model_is_inspected_in_a_child_and_ready(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: QuickService) -> None:
+        stub = models_pb2_grpc.ModelServiceStub(service.channel)
+        name = await service.send_model()
+        assert name == "models/m/versions/1"
+        watch = stub.WatchModelVersion(
+            models_pb2.WatchModelVersionRequest(name=name), metadata=service.metadata
+        )
+        states = [answer.model_version.state async for answer in watch]
+        assert states[-1] == models_pb2.INSPECTION_STATE_READY
+        version = await service.client.get_model_version("models/m/versions/latest")
+        assert version.inspection.format == "onnx"
+        assert list(version.inspection.inputs[0].shape) == ["batch", "4"]
+        assert dict(version.inspection.operators) == {"Gemm": 1}
+        assert service.journal == ["inspect"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [("fail", Reason.NOT_APPLICABLE), ("crash", Reason.CHILD_DIED)],
+)
+def test_a_model_that_cannot_be_read_is_rejected_with_the_reason(
+    play: Callable[[Scenario], None], behaviour: str, reason: Reason
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        name = await service.send_model(steps={"inspect": behaviour})
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.wait_model_version(name)
+        assert caught.value.reason is reason
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.create_conversion(name)
+        assert caught.value.reason is Reason.NOT_READY
+        assert "REJECTED" in caught.value.message
+        # The server goes on.
+        assert await service.model() == "models/m/versions/2"
+
+    play(scenario)
+
+
+def test_a_model_that_is_still_being_read_is_not_ready_for_a_job(
+    play: Callable[[Scenario], None], tmp_path: Path
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        gate = tmp_path / "gate"
+        name = await service.send_model(gates={"inspect": str(gate)})
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.create_conversion(name)
+        assert caught.value.reason is Reason.NOT_READY
+        gate.touch()
+        await service.client.wait_model_version(name)
+
+    play(scenario)
+
+
+def _part(data: bytes, size_bytes: int) -> files_pb2.Part:
+    return files_pb2.Part(digest=digest_bytes(data), size_bytes=size_bytes)
+
+
+def _file(data: bytes, **changed: Any) -> files_pb2.File:
+    digest = digest_bytes(data)
+    values = {
+        "name": "model.json", "digest": digest, "size_bytes": len(data),
+        "parts": [_part(data, len(data))],
+    }  # fmt: skip
+    return files_pb2.File(**{**values, **changed})
+
+
+SENT = b'{"salt": "sent before"}'
+NOT_SENT = digest_bytes(b"never sent")
+
+
+@pytest.mark.parametrize(
+    ("files", "reason", "field"),
+    [
+        ([], Reason.FIELD_INVALID, "files"),
+        ([_file(SENT, name="")], Reason.FIELD_INVALID, "files[0].name"),
+        ([_file(SENT, name="../x")], Reason.FIELD_INVALID, "files[0].name"),
+        ([_file(SENT, name=".x")], Reason.FIELD_INVALID, "files[0].name"),
+        ([_file(SENT, digest="sha256:12")], Reason.FIELD_INVALID, "files[0].digest"),
+        ([_file(SENT, size_bytes=7)], Reason.FIELD_INVALID, "files[0].size_bytes"),
+        ([_file(SENT, parts=[])], Reason.FIELD_INVALID, "files[0].parts"),
+        ([_file(SENT), _file(SENT)], Reason.FIELD_INVALID, "files"),
+        ([_file(SENT, digest=NOT_SENT)], Reason.DIGEST_MISMATCH, "files[0].digest"),
+        ([_file(b"never sent")], Reason.PART_MISSING, "files[0].parts[0].digest"),
+        (
+            [_file(SENT, size_bytes=5, parts=[_part(SENT, 5)])],
+            Reason.FIELD_INVALID, "files[0].parts[0].size_bytes",
+        ),
+        (
+            [_file(SENT + SENT, parts=[_part(SENT, len(SENT))] * 2)],
+            Reason.FIELD_INVALID, "files[0].parts[0].size_bytes",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_server_can_see_is_refused_at_the_call(
+    play: Callable[[Scenario], None], files: list[files_pb2.File], reason: Reason, field: str
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        path = service.folder / "sent.json"
+        path.write_bytes(SENT)
+        await service.client.upload([path])
+        stub = models_pb2_grpc.ModelServiceStub(service.channel)
+        request = models_pb2.CreateModelVersionRequest(model="models/m", files=files)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.CreateModelVersion(request, metadata=service.metadata)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        error = from_rpc_error(caught.value, "server")
+        assert error.reason is reason
+        assert error.violations[0].field == field
+        assert await service.client.list_model_versions() == []
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "name", ["models/M", "models/", "m", "models/a/b", "models/.a", "datasets/a"]
+)
+def test_a_name_that_is_none_is_refused(play: Callable[[Scenario], None], name: str) -> None:
+    async def scenario(service: QuickService) -> None:
+        path = service.folder / "sent.json"
+        path.write_bytes(SENT)
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.create_model_version(name, [path])
+        assert caught.value.reason is Reason.FIELD_INVALID
+
+    play(scenario)
+
+
+def test_the_same_call_gives_the_same_version(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: QuickService) -> None:
+        path = service.folder / "sent.json"
+        path.write_bytes(SENT)
+        create = service.client.create_model_version
+        first = await create("models/m", [path], request_id="one")
+        again = await create("models/m", [path], request_id="one")
+        other = await create("models/m", [path], request_id="two")
+        assert (first.name, again.name, other.name) == (
+            "models/m/versions/1", "models/m/versions/1", "models/m/versions/2",
+        )  # fmt: skip
+        with pytest.raises(EdgeconvError) as caught:
+            await create("models/other", [path], request_id="one")
+        assert caught.value.violations[0].field == "request_id"
+
+    play(scenario)
+
+
+def test_versions_are_listed_in_pages_and_forgotten(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: QuickService) -> None:
+        names = [await service.model() for _ in range(5)]
+        stub = models_pb2_grpc.ModelServiceStub(service.channel)
+        listed, token = [], ""
+        while True:
+            request = models_pb2.ListModelVersionsRequest(page_size=2, page_token=token)
+            page = await stub.ListModelVersions(request, metadata=service.metadata)
+            assert len(page.model_versions) <= 2
+            listed += [version.name for version in page.model_versions]
+            token = page.next_page_token
+            if not token:
+                break
+        assert listed == names[::-1]
+        await service.client.delete_model_version(names[4])
+        latest = await service.client.get_model_version("models/m/versions/latest")
+        assert latest.name == names[3]
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.get_model_version(names[4])
+        assert caught.value.reason is Reason.NOT_FOUND
+        bad = models_pb2.ListModelVersionsRequest(page_token="made up")
+        with pytest.raises(grpc.aio.AioRpcError, match="page_token"):
+            await stub.ListModelVersions(bad, metadata=service.metadata)
+
+    play(scenario)
+
+
+FITS = {"x": ("float32", [8, 4])}
+
+
+def test_a_dataset_is_checked_against_its_model(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: QuickService) -> None:
+        model = await service.model()
+        good = await service.dataset("good", model=model, **FITS, label=("int64", [8]))
+        ready = await service.client.wait_dataset(good)
+        assert [(a.name, list(a.shape)) for a in ready.arrays] == [("x", [8, 4]), ("label", [8])]
+        assert ready.samples == 8
+        for name, arrays, words in (
+            ("other", {"z": ("float32", [8, 4])}, "'x': the dataset has no array"),
+            ("shape", {"x": ("float32", [8, 5])}, "has shape [8, 5]"),
+            ("dtype", {"x": ("int8", [8, 4])}, "is int8, not float32"),
+        ):
+            with pytest.raises(EdgeconvError, match="does not fit") as caught:
+                await service.client.wait_dataset(
+                    await service.dataset(name, model=model, **arrays)
+                )
+            assert caught.value.reason is Reason.DATASET_MISMATCH
+            assert words in caught.value.message
+            assert caught.value.violations[0].field == "x"
+        # Without a model nothing is known that it could misfit, until a job asks for both.
+        free = await service.dataset("free", z=("float32", [8, 4]))
+        await service.client.wait_dataset(free)
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.create_conversion(model, datasets={"calibration": free})
+        assert caught.value.reason is Reason.DATASET_MISMATCH
+
+    play(scenario)
+
+
+def test_a_dataset_waits_for_the_inspection_of_its_model(
+    play: Callable[[Scenario], None], tmp_path: Path
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        gate = tmp_path / "gate"
+        model = await service.send_model(gates={"inspect": str(gate)})
+        dataset = await service.dataset("d", model=model, **FITS)
+        gate.touch()
+        assert (await service.client.wait_dataset(dataset)).samples == 8
+
+    play(scenario)
+
+
+def test_a_rejected_dataset_is_none_for_a_job(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: QuickService) -> None:
+        model = await service.model()
+        bad = await service.dataset("bad", model=model, z=("float32", [8, 4]))
+        with pytest.raises(EdgeconvError):
+            await service.client.wait_dataset(bad)
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.create_conversion(model, datasets={"calibration": bad})
+        assert caught.value.reason is Reason.NOT_READY
+        with pytest.raises(EdgeconvError) as caught:
+            await service.dataset("bad", **FITS)
+        assert caught.value.reason is Reason.ALREADY_EXISTS
+        await service.client.delete_dataset(bad)
+        await service.client.wait_dataset(await service.dataset("bad", **FITS))
+
+    play(scenario)
+
+
+def test_a_dataset_is_one_npz(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: QuickService) -> None:
+        path = service.folder / "data.json"
+        path.write_text(json.dumps({"arrays": [], "samples": 1}))
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.create_dataset("datasets/d", path)
+        assert caught.value.violations[0].field == "files"
+
+    play(scenario)
