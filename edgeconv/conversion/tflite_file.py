@@ -111,7 +111,7 @@ def restore_float_interface(model: Any, signature: Signature) -> list[str]:
         made.type = schema.TensorType.FLOAT32
         graph.tensors.append(made)
         operator = schema.OperatorT()
-        operator.opcodeIndex = _code(model, schema.BuiltinOperator.DEQUANTIZE)
+        operator.opcodeIndex = operator_code(model, schema.BuiltinOperator.DEQUANTIZE)
         operator.inputs, operator.outputs = [graph.outputs[place]], [len(graph.tensors) - 1]
         graph.operators.append(operator)
         graph.outputs[place] = len(graph.tensors) - 1
@@ -119,7 +119,8 @@ def restore_float_interface(model: Any, signature: Signature) -> list[str]:
     return restored
 
 
-def _code(model: Any, kind: int) -> int:
+def operator_code(model: Any, kind: int) -> int:
+    """The index of a built-in operator in the file's list, which it is put into if absent."""
     for index, code in enumerate(model.operatorCodes):
         if max(code.builtinCode, code.deprecatedBuiltinCode) == kind:
             return index

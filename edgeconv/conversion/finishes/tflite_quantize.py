@@ -32,8 +32,6 @@ from edgeconv.recipe.specs import Int8StaticOptions, Options, StepSpec
 from edgeconv.results.effect import Effect, Note
 
 Mode = Literal["fp16", "dynamic", "weights"]
-_MOST_PARTS = 4
-"""More delegate parts than this cost more than integers gain."""
 _QUANTIZED = {"float16", "int8", "uint8", "int16", "int4", "int2"}
 _COMPUTE = (
     "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL",
@@ -81,8 +79,8 @@ def quantize_static(
 ) -> tuple[Artifact, Effect]:
     """8-bit weights per channel and activations, float inputs and outputs.
 
-    Operator kinds that the delegate does not take in 8 bits split the graph: the variant
-    in the fewest delegate parts is kept, of equals the one that leaves least in float.
+    Operator kinds that the delegate does not take in 8 bits split the graph: they are left
+    in float one after another as long as that joins parts.
     """
     content = artifact.path.read_bytes()
     _check_float(spec, artifact, content)
@@ -90,7 +88,7 @@ def quantize_static(
     ranges = observe(lambda: tflite_tensors(content, samples), options)
     context.report(-1.0, "quantizing")
     attempts = _attempts(content, ranges, artifact.signature)
-    best = min(attempts, key=lambda each: each.parts)
+    best = attempts[-1]
     notes = []
     if best.left_float:
         words = f"{attempts[0].parts} delegate parts, so in {best.parts}"
@@ -105,13 +103,25 @@ def quantize_static(
 
 
 def _attempts(content: bytes, ranges: Mapping[str, Range], signature: Signature) -> list[_Attempt]:
-    counts = operator_counts(read_tflite(content))
+    """Leaves kinds in float as long as that joins parts of the graph; the last one is best.
+
+    Where single kinds don't get it as far as the float file, all light ones are left at once.
+    """
+    whole = _delegate_parts(content)
     attempts = [_attempt(content, ranges, signature, ())]
-    if attempts[-1].parts > 1 and "HARD_SWISH" in counts:
-        attempts.append(_attempt(content, ranges, signature, ("HARD_SWISH",)))
-    if attempts[-1].parts > _MOST_PARTS:
-        light = tuple(sorted(kind for kind in counts if kind not in _COMPUTE and kind in _kinds()))
-        attempts.append(_attempt(content, ranges, signature, light))
+    counts = operator_counts(read_tflite(content))
+    light = [kind for kind in counts if kind in _kinds() and kind not in _COMPUTE]
+    # Most often it is this one; then by how many there are.
+    light.sort(key=lambda kind: (kind != "HARD_SWISH", -counts[kind], kind))
+    steps = [(kind,) for kind in light] + [tuple(light)]
+    for kinds in steps:
+        best = attempts[-1]
+        if best.parts <= whole:
+            break
+        left = tuple(dict.fromkeys((*best.left_float, *kinds)))
+        tried = _attempt(content, ranges, signature, left)
+        if tried.parts < best.parts:
+            attempts.append(tried)
     return attempts
 
 

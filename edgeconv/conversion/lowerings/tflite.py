@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.lowerings.delegable import split_unit_clamps
 from edgeconv.conversion.lowerings.isolated import isolated_module
 from edgeconv.conversion.lowerings.wide import (
     is_wide,
@@ -44,6 +45,7 @@ class TfliteLowering:
         wide = is_wide(program.exported, program.signature)
         model = read_tflite(_convert(program, wide=wide))
         notes = _repair(model, program) if wide else []
+        split_unit_clamps(model)
         rename_interface(model, program.signature)
         content = write_tflite(model)
         (context.folder / FILE).write_bytes(content)
