@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.cli.extras import require_extra
 from edgeconv.cli.own_process import own_command, own_environment
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def running_server(server: str | None, state: Path, terminal: Terminal) -> Itera
     if found := where.find():
         yield found
         return
+    require_extra("server", "A server on this machine")
     terminal.say("Starting a server and an agent for this machine …", style="dim")
     process = _start(state)
     try:

@@ -22,6 +22,8 @@ from edgeconv.v1 import (
 
 Result = TypeVar("Result")
 
+_CANCEL_S = 5.0
+
 
 class Client:
     """Calls to one edgeconv server, blocking; safe to use from several threads.
@@ -271,15 +273,24 @@ class _LoopThread:
         return self._loop.is_closed()
 
     def run(self, call: Coroutine[Any, Any, Result]) -> Result:
-        """Runs a coroutine to its end; cancels it when the caller is interrupted."""
+        """Runs a coroutine to its end; an interrupted caller leaves when it has ended too."""
         if self.closed:
             call.close()
             raise RuntimeError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        ended = threading.Event()
+
+        async def noted() -> Result:
+            try:
+                return await call
+            finally:
+                ended.set()
+
+        future = asyncio.run_coroutine_threadsafe(noted(), self._loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
+            ended.wait(_CANCEL_S)
             raise
 
     def stop(self) -> None:
