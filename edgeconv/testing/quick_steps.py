@@ -60,6 +60,10 @@ def write_quick_model(path: Path, **said: Any) -> Path:
 
 
 def _read_model(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    for given in inputs.values():
+        # A step after the first ones may run in a child that never saw the model.
+        if "model" in given["facts"]:
+            return dict(given["facts"]["model"])
     source = inputs.get("source")
     path = Path(source["folder"]) / "model.json" if source else None
     if path is None or not path.exists():
@@ -92,6 +96,7 @@ def _do(message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel) 
         said["agreement"] = _agreement(model.get("steps", {}).get(name) != "disagree")
     else:
         _write_bundle(kind, message, folder)
+        said["facts"] = {"model": dict(model)}
         said["effect"] = {"step": name, "summary": f"{name} was done", "changed": 1}
     took_ns = time.monotonic_ns() - began_ns
     return {**said, "wall_ns": took_ns, "peak_memory_bytes": 1 << 20}
