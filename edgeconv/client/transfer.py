@@ -66,7 +66,11 @@ class FileTransfer:
         """
         partial = destination.with_name(f".{destination.name}.{file.digest[-12:]}.part")
         meter = _Meter(file.size_bytes, progress)
-        resumed = await self._fetch(resource, file, partial, meter)
+        try:
+            resumed = await self._fetch(resource, file, partial, meter)
+        except BaseException:
+            _remove_if_empty(partial)
+            raise
         right = await asyncio.to_thread(digest_file, partial) == file.digest
         if not right and resumed:
             partial.unlink()
@@ -184,6 +188,12 @@ class _Meter:
         self._done += size
         if self._progress is not None:
             self._progress(self._done, self._total)
+
+
+def _remove_if_empty(partial: Path) -> None:
+    """A file that nothing came of is nothing to go on with."""
+    if partial.exists() and not partial.stat().st_size:
+        partial.unlink()
 
 
 def _size(path: Path) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,8 +22,9 @@ from edgeconv.base.state_folder import Endpoint
 from edgeconv.bench import record
 from edgeconv.client.aio import AsyncClient
 from edgeconv.results.wire import job_result
-from edgeconv.server.app import ServerSettings, serve
+from edgeconv.server.app import ServerSettings
 from edgeconv.testing.fake_device import FakeDevice, Script
+from edgeconv.testing.running_server import running_server
 from edgeconv.testing.tiny_files import write_dense_onnx
 from edgeconv.v1 import benchmarks_pb2, conversions_pb2, devices_pb2
 
@@ -33,20 +34,9 @@ LEASE_S = 2.0
 Seen = TypeVar("Seen")
 
 
-@asynccontextmanager
-async def running_server(state: Path, listen: str = "127.0.0.1:0") -> AsyncIterator[Endpoint]:
-    ready: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
+def server_on(state: Path, listen: str = "127.0.0.1:0") -> AbstractAsyncContextManager[Endpoint]:
     settings = ServerSettings(state, listen=listen, lease_s=LEASE_S, silence_s=LEASE_S, sweep_s=0.2)
-    server = asyncio.create_task(serve(settings, ready=ready.set_result, stop=stop))
-    await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED)
-    if server.done():
-        await server
-    try:
-        yield await ready
-    finally:
-        stop.set()
-        await server
+    return running_server(settings)
 
 
 @asynccontextmanager
@@ -78,7 +68,7 @@ def test_a_benchmark_outlives_an_agent_and_a_server(tmp_path: Path) -> None:
 
 async def story(tmp_path: Path) -> None:
     watched: list[conversions_pb2.ConversionEvent] = []
-    async with running_server(tmp_path / "state") as endpoint:
+    async with server_on(tmp_path / "state") as endpoint:
         client = await AsyncClient.connect(endpoint.address, endpoint.token)
         job = await start_job(client, tmp_path)
         watching = asyncio.create_task(watch(client, job, watched))
@@ -87,7 +77,7 @@ async def story(tmp_path: Path) -> None:
         )
         assert waiting.state == benchmarks_pb2.BENCHMARK_STATE_QUEUED
         await lose_an_agent(client, endpoint, tmp_path, waiting.name)
-    async with running_server(tmp_path / "state", endpoint.address) as again:
+    async with server_on(tmp_path / "state", endpoint.address) as again:
         assert again == endpoint
         here = LocalDriver("devices/b", lock_folder=tmp_path)
         async with running_agent(again, tmp_path / "agent-b", here):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -207,6 +210,44 @@ def test_the_blocking_watch_sees_the_same_and_can_stop_early() -> None:
         await asyncio.to_thread(blocking)
 
     served(add, use)
+
+
+class Endless(conversions_pb2_grpc.ConversionServiceServicer):
+    """Sends one event, interrupts the main thread, and holds the stream."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    def WatchConversion(
+        self, request: conversions_pb2.WatchConversionRequest, context: grpc.ServicerContext
+    ) -> Iterator[conversions_pb2.WatchConversionResponse]:
+        context.add_callback(self.ended.set)
+        yield conversions_pb2.WatchConversionResponse(event=step(1))
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        self.ended.wait(20)
+
+    def CancelConversion(
+        self, request: conversions_pb2.CancelConversionRequest, context: grpc.ServicerContext
+    ) -> conversions_pb2.CancelConversionResponse:
+        return conversions_pb2.CancelConversionResponse(
+            conversion=conversions_pb2.Conversion(name=request.name)
+        )
+
+
+def test_an_interrupted_watch_ends_its_stream_and_leaves_the_client_usable() -> None:
+    servicer = Endless()
+    server = grpc.server(ThreadPoolExecutor(2))
+    conversions_pb2_grpc.add_ConversionServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with Client.connect(f"127.0.0.1:{port}", patience=IMPATIENT) as client:
+            with pytest.raises(KeyboardInterrupt):
+                list(client.watch_conversion(NAME))
+            assert servicer.ended.wait(20)
+            assert client.cancel_conversion(NAME).name == NAME
+    finally:
+        server.stop(None).wait()
 
 
 INSPECTING = models_pb2.INSPECTION_STATE_INSPECTING
