@@ -67,6 +67,7 @@ def blame(
     made = interpret(model, shapes, fused=fused)
     sample = next(iter(synthesize(made.inputs, count=1, seed=seed)))
     got: dict[str, torch.Tensor] = {}
+    feeds = [torch.from_numpy(sample[spec.name]) for spec in made.inputs]
     with torch.no_grad():
         made.interpreter.run(
             [torch.from_numpy(sample[s.name]) for s in made.inputs], got.setdefault
