@@ -102,8 +102,11 @@ def by_script(job: NamedJob, seed: int) -> float:
         }
         command = [sys.executable, "-m", "benchmarks.conversion_script", json.dumps(given)]
         began = time.monotonic()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return time.monotonic() - began
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        took = time.monotonic() - began
+        if done.returncode:
+            raise RuntimeError(f"the script failed: {done.stderr[-4000:]}")
+        return took
 
 
 def by_service(client: Client, job: NamedJob, recipe: str) -> conversions_pb2.Conversion:
