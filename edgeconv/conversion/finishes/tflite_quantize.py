@@ -136,8 +136,8 @@ def _attempt(
     recipe.add_static_config(".*", names.ALL_SUPPORTED, 8, 8)
     for kind in ("INPUT", "OUTPUT", *left_float):
         recipe.add_quantization_config(".*", names[kind], None, "no_quantize")
-    # No static form of it is taken; without this the table would stay float silently.
-    recipe.add_weight_only_config(".*", names.EMBEDDING_LOOKUP, 8)
+    # It has no static form; without this the table would stay float silently.
+    recipe.add_dynamic_config(".*", names.EMBEDDING_LOOKUP, 8)
     made = _quantize(content, recipe.get_quantization_recipe(), _statistics(content, ranges))
     model = read_tflite(made)
     if restore_float_interface(model, signature):
