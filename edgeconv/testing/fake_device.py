@@ -23,6 +23,8 @@ FAKE_CAPABILITIES = Capabilities(
     kind="generic-aarch64",
 )
 
+_TURNS_TO_END = 50
+
 
 @dataclass(frozen=True)
 class Script:
@@ -51,7 +53,9 @@ class FakeDevice:
         scripts: One a job, in order; the last one goes on for all that follow.
 
     Attributes:
-        running: Jobs that are measured now.
+        running: Jobs that are measured now; a cancelled one takes a few turns of the loop
+            to end, as a real device's does.
+        most_at_once: The largest `running` so far; a driver is promised 1.
         prepared: Folders of the jobs that are prepared and not released.
         measured: Jobs whose measurement was begun.
         began: Set at the beginning of each measurement.
@@ -69,6 +73,7 @@ class FakeDevice:
         self._scripts = list(scripts)
         self._capabilities = capabilities
         self.running = 0
+        self.most_at_once = 0
         self.prepared: set[str] = set()
         self.measured: list[Job] = []
         self.began = asyncio.Event()
@@ -99,6 +104,7 @@ class FakeDevice:
                 Reason.RUNTIME_REFUSED, f"{job.file!r} is absent or empty.", file=job.file
             )
         self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
         self.measured.append(job)
         self.began.set()
         try:
@@ -109,6 +115,10 @@ class FakeDevice:
             if script.error is not None:
                 raise script.error
             return _write(job, script)
+        except asyncio.CancelledError:
+            for _ in range(_TURNS_TO_END):
+                await asyncio.sleep(0)
+            raise
         finally:
             self.running -= 1
             self.ended.set()

@@ -170,6 +170,7 @@ def test_a_revoked_lease_ends_the_measurement_at_once(tmp_path: Path) -> None:
 
         await site.during(device, use)
         assert set(server.results) == {2}
+        assert device.most_at_once == 1
 
     on_site(tmp_path, play)
 

@@ -191,6 +191,22 @@ def test_download_brings_every_byte(tmp_path: Path, size: int, breaks: int) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["here.onnx"]
 
 
+def test_patience_begins_anew_whenever_bytes_came(tmp_path: Path) -> None:
+    data = bytes(index % 251 for index in range(60_000))
+    files = MemoryFiles()
+    files.files["net.onnx"] = data
+    # More breaks than patience has pauses: it would end after a dozen in a row.
+    files.breaks = 50
+    target = tmp_path / "here.onnx"
+
+    async def use(client: AsyncClient) -> None:
+        await client.download("models/m/versions/1", file_of(data), target)
+
+    asyncio.run(served(files, use))
+    assert target.read_bytes() == data
+    assert len(files.offsets) == 51
+
+
 def test_download_goes_on_with_what_a_broken_one_left(tmp_path: Path) -> None:
     data = bytes(10_000)
     files = MemoryFiles()

@@ -111,6 +111,12 @@ def send_nonsense(channel: Channel) -> None:
         time.sleep(600)
 
 
+def ignore_channel(channel: Channel) -> None:
+    """Says that it runs, and never looks at the channel again."""
+    channel.send({"running": True})
+    time.sleep(600)
+
+
 def close_channel(channel: Channel) -> None:
     """Closes its end and lives on."""
     os.close(WRITE_FD)

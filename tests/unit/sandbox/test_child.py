@@ -241,7 +241,6 @@ from pathlib import Path
 from edgeconv.sandbox.child import Child
 async def main():
     child = await Child.start(sys.argv[1], folder=Path(sys.argv[2]))
-    await child.send({"ready": True})
     await child.receive()
     print(child.pid, flush=True)
     await asyncio.sleep(600)
@@ -252,7 +251,7 @@ asyncio.run(main())
 def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     async def main() -> None:
         parent = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", PARENT, f"{ENTRIES}:echo", str(tmp_path),
+            sys.executable, "-c", PARENT, f"{ENTRIES}:ignore_channel", str(tmp_path),
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert parent.stdout is not None
