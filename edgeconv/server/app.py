@@ -100,7 +100,7 @@ async def serve(
         address = _listen(server, settings.listen)
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_S)
-        sweeper = asyncio.create_task(_sweep_forever(tools, settings))
+        sweeper = asyncio.create_task(_sweep_forever(tools, engine, settings))
         stack.push_async_callback(_cancelled, sweeper)
         ready(write_endpoint(settings.state, address, version=__version__))
         await stop.wait()
@@ -167,12 +167,14 @@ def _listen(server: grpc.aio.Server, listen: str) -> str:
     return f"{host}:{port}"
 
 
-async def _sweep_forever(tools: Tools, settings: ServerSettings) -> None:
+async def _sweep_forever(tools: Tools, engine: Engine, settings: ServerSettings) -> None:
     while True:
         try:
             await tools.store.executors.beat(tools.executor)
             await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
-            await tools.children.sweep()
+            idle = not await engine.pending(tools.executor)
+            quiet = idle and not await tools.store.fleet.is_measuring()
+            await tools.children.sweep(quiet=quiet)
         except Exception:
             # The next round may do better; without one, leases would live for ever.
             _LOG.exception("the sweep failed")

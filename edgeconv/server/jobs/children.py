@@ -9,6 +9,7 @@ comes at once may need few of them.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,7 @@ class Children:
         self._idle: list[_Idle] = []
         self._jobs: dict[JobChild, int] = {}
         self._lock = asyncio.Lock()
+        self._last_job = -math.inf
         self._closed = False
 
     async def prepare(self) -> None:
@@ -85,6 +87,7 @@ class Children:
 
     async def give_back(self, child: JobChild, model: str) -> None:
         """Keeps a child for the next job on its model, for a while."""
+        self._last_job = _now()
         jobs = self._jobs.pop(child)
         async with self._lock:
             if self._closed or not child.alive or jobs >= MAX_JOBS_OF_A_CHILD:
@@ -97,13 +100,19 @@ class Children:
         self._jobs.pop(child, None)
         await child.end()
 
-    async def sweep(self) -> None:
-        """Ends children that were idle for too long."""
+    async def sweep(self, *, quiet: bool) -> None:
+        """Ends children that were idle for too long, and starts one ahead of the next job.
+
+        Args:
+            quiet: Nothing is converted or measured that the start could slow down.
+        """
         async with self._lock:
             old = [idle for idle in self._idle if _now() - idle.since > self._idle_s]
             for idle in old:
                 self._idle.remove(idle)
                 await idle.child.end()
+        if quiet and _now() - self._last_job < self._idle_s:
+            await self.prepare()
 
     async def close(self) -> None:
         """Ends all idle children, and keeps none from now on."""

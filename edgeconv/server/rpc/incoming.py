@@ -34,6 +34,8 @@ async def read_data(messages: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     async for message in messages:
         if message.HasField("header"):
             raise refuse("header", "only the first message carries it")
-        if len(message.data) > CHUNK_BYTES:
+        # Each look at the field makes a copy of its bytes.
+        data = message.data
+        if len(data) > CHUNK_BYTES:
             raise refuse("data", f"a message carries at most {CHUNK_BYTES} bytes (1 MiB)")
-        yield message.data
+        yield data

@@ -288,6 +288,12 @@ class Fleet:
                 set_waiting_reason(tx, record, reason)
 
     @transaction
+    def is_measuring(self, tx: Transaction) -> bool:
+        """Whether a device holds a benchmark."""
+        leased = sa.select(benchmarks.c.id).where(benchmarks.c.state == "leased").limit(1)
+        return tx.row(leased) is not None
+
+    @transaction
     def device(self, tx: Transaction, device: str) -> DeviceRecord | None:
         """One device."""
         return _device(tx, device)
