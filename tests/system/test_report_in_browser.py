@@ -81,9 +81,7 @@ def test_no_error_and_no_request_leaves(page: Path, tmp_path: Path) -> None:
 def test_a_page_that_does_more_is_caught(page: Path, tmp_path: Path) -> None:
     """What the tests above look at does show a script, an image and a fault."""
     loud = tmp_path / "loud.html"
-    added = (
-        "<img src='http://192.0.2.1/pixel.png'><script>console.error('ran')</script></body>"
-    )
+    added = "<img src='http://192.0.2.1/pixel.png'><script>console.error('ran')</script></body>"
     loud.write_text(page.read_text().replace("</body>", added))
     refused = "\n".join(_console(_open(loud, tmp_path)))
     # The policy of the page stops both, and the console says so.
