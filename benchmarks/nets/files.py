@@ -60,10 +60,10 @@ def make_net(name: str, *, small: bool = False) -> tuple[nn.Module, dict[str, Te
             # Fresh statistics are 0 and 1, with which a wrong fold would not show.
             nn.init.normal_(part.bias, 0, 0.1)
             nn.init.uniform_(part.weight, 0.8, 1.2)
-            torch.nn.init.normal_(_buffer(part.running_mean), 0, 0.1)
-            torch.nn.init.uniform_(_buffer(part.running_var), 0.5, 1.5)
+            nn.init.normal_(_buffer(part.running_mean), 0, 0.1)
+            nn.init.uniform_(_buffer(part.running_var), 0.5, 1.5)
         if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
     return module.eval(), net.inputs(size)
 
 

@@ -69,9 +69,7 @@ def blame(
     got: dict[str, torch.Tensor] = {}
     feeds = [torch.from_numpy(sample[spec.name]) for spec in made.inputs]
     with torch.no_grad():
-        made.interpreter.run(
-            [torch.from_numpy(sample[s.name]) for s in made.inputs], got.setdefault
-        )
+        made.interpreter.run(feeds, got.__setitem__)
     want = _run_reference(path, model, made.inputs, sorted(got), sample)
     places = {
         name: step.node for step in made.fusion.plan.steps for name in step.node.outputs if name

@@ -14,8 +14,11 @@ from torch.export.pt2_archive._package import load_pt2
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.intake.pt2.archive import check_archive
+from edgeconv.conversion.intake.pt2.functional import make_functional
 from edgeconv.conversion.intake.sealing import check_inference
 from edgeconv.recipe.signature import DeclaredTensor, DType
+
+_REWRITTEN = "The program changes tensors in place; torch rewrote it without that."
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,11 @@ def load_program(path: Path) -> LoadedProgram:
             fix="Export it again with the torch of this service.",
             file=path.name,
         ) from error
+    exported, rewritten = make_functional(exported)
     check_inference(exported)
+    notes = [*checked.notes, *([_REWRITTEN] if rewritten else [])]
     return LoadedProgram(
-        exported, tuple(_arguments(exported)), tuple(_outputs(exported)), checked.notes
+        exported, tuple(_arguments(exported)), tuple(_outputs(exported)), tuple(notes)
     )
 
 

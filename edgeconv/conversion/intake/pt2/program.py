@@ -58,7 +58,7 @@ def take_pt2(
         summary=f"an exported program of {len(operators)} operators, its shapes fixed",
         changed=max(1, len(operators)),
         figures={"operators": len(operators)},
-        notes=tuple(Note(kind="dropped", message=text) for text in loaded.notes),
+        notes=tuple(Note(kind="info", message=text) for text in loaded.notes),
     )
     names = [tensor.name for tensor in loaded.outputs]
     origins = _origins(loaded.exported, exported)

@@ -1,0 +1,262 @@
+"""Saved programs that would run code when torch loads them are refused, and run none."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake import inspect_source, take_in
+from edgeconv.conversion.intake.pt2.archive import check_archive
+
+Members = dict[str, bytes]
+MODEL = "models/model.json"
+WEIGHTS = "data/weights/model_weights_config.json"
+
+
+class _Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.layer(x))
+
+
+class _Toucher:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("saved") / "m.pt2"
+    batch = torch.export.Dim("batch", min=1, max=8)
+    exported = torch.export.export(
+        _Net().eval(), (torch.rand(3, 4),), dynamic_shapes={"x": {0: batch}}
+    )
+    torch.export.save(exported, path)
+    return path.read_bytes()
+
+
+def _rewritten(saved: bytes, folder: Path, change: Callable[[Members], None]) -> Path:
+    """The saved program with changed members."""
+    with zipfile.ZipFile(io.BytesIO(saved)) as archive:
+        root = archive.namelist()[0].partition("/")[0]
+        members = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    change(members)
+    path = folder / "m.pt2"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{root}/{name}", content)
+    return path
+
+
+def _edit(member: str, edit: Callable[[dict[str, Any]], None]) -> Callable[[Members], None]:
+    def change(members: Members) -> None:
+        value = json.loads(members[member])
+        edit(value)
+        members[member] = json.dumps(value).encode()
+
+    return change
+
+
+def _refusal(folder: Path) -> EdgeconvError:
+    with pytest.raises(EdgeconvError) as caught:
+        inspect_source(folder)
+    return caught.value
+
+
+def test_an_honest_program_passes(saved: bytes, tmp_path: Path) -> None:
+    _rewritten(saved, tmp_path, lambda members: None)
+    told = inspect_source(tmp_path)
+    assert told.inputs[0].name == "x"
+    assert isinstance(told.inputs[0].shape[0], str)
+    assert told.parameters == 10
+
+
+def test_sample_inputs_are_never_unpickled(saved: bytes, tmp_path: Path) -> None:
+    witness = tmp_path / "it ran"
+
+    def plant(members: Members) -> None:
+        members["data/sample_inputs/model.pt"] = pickle.dumps(_Toucher(witness))
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    _rewritten(saved, folder, plant)
+    inspect_source(folder)
+    take_in(folder, "sha256:0", {"x": (2, 4)}, lambda fraction, words: None)
+    assert not witness.exists()
+
+
+def test_guards_are_never_run(saved: bytes, tmp_path: Path) -> None:
+    witness = tmp_path / "it ran"
+    folder = tmp_path / "model"
+    folder.mkdir()
+    code = f"__import__('pathlib').Path({str(witness)!r}).touch() is None"
+    _rewritten(saved, folder, _edit(MODEL, lambda model: model.update(guards_code=[code])))
+    program, _ = take_in(folder, "sha256:0", {"x": (2, 4)}, lambda fraction, words: None)
+    program.exported.module()(torch.rand(2, 4))
+    assert not witness.exists()
+
+
+def test_pickled_weights_are_unsafe(saved: bytes, tmp_path: Path) -> None:
+    witness = tmp_path / "it ran"
+
+    def plant(members: Members) -> None:
+        members["data/weights/weight_0"] = pickle.dumps(_Toucher(witness))
+        _edit(WEIGHTS, lambda w: w["config"]["layer.weight"].update(use_pickle=True))(members)
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    _rewritten(saved, folder, plant)
+    error = _refusal(folder)
+    assert error.reason is Reason.MODEL_UNSAFE
+    assert "layer.weight" in error.message
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "data/weights/model.pt",
+        "data/constants/model.pt",
+        "data/constants/opaque_obj_0",
+        "data/constants/custom_obj_0",
+        "data/aotinductor/model/model.so",
+        "models/other.json",
+        "data/executorch/model.pte",
+        "../escape",
+    ],
+)
+def test_members_of_no_plain_program_are_unsafe(saved: bytes, tmp_path: Path, member: str) -> None:
+    _rewritten(saved, tmp_path, lambda members: members.update({member: b"x"}))
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNSAFE
+    assert error.metadata["member"] == member
+
+
+def test_values_in_another_member_are_unsafe(saved: bytes, tmp_path: Path) -> None:
+    path = "../../models/model.json"
+    _rewritten(
+        saved, tmp_path,
+        _edit(WEIGHTS, lambda w: w["config"]["layer.bias"].update(path_name=path)),
+    )  # fmt: skip
+    assert _refusal(tmp_path).reason is Reason.MODEL_UNSAFE
+
+
+def test_code_in_a_symbolic_size_is_unsafe(saved: bytes, tmp_path: Path) -> None:
+    witness = tmp_path / "it ran"
+    folder = tmp_path / "model"
+    folder.mkdir()
+    code = f"__import__('pathlib').Path({str(witness)!r}).touch()"
+
+    def plant(members: Members) -> None:
+        text = members[MODEL].decode()
+        start = text.index('"expr_str": "') + len('"expr_str": "')
+        end = text.index('"', start)
+        members[MODEL] = (text[:start] + json.dumps(code)[1:-1] + text[end:]).encode()
+
+    _rewritten(saved, folder, plant)
+    assert _refusal(folder).reason is Reason.MODEL_UNSAFE
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("torch.ops.aten.from_file.default", Reason.MODEL_UNSAFE),
+        ("torch.ops.mylib.magic.default", Reason.OPERATOR_UNSUPPORTED),
+        ("torch.load", Reason.OPERATOR_UNSUPPORTED),
+        ("_operator.attrgetter", Reason.OPERATOR_UNSUPPORTED),
+        ("torch.hub.load", Reason.OPERATOR_UNSUPPORTED),
+        ("builtins.eval", Reason.OPERATOR_UNSUPPORTED),
+        ("torch.ops.aten.relu.default.__class__", Reason.OPERATOR_UNSUPPORTED),
+    ],
+)
+def test_operators_outside_torchs_own_are_refused(
+    saved: bytes, tmp_path: Path, target: str, reason: Reason
+) -> None:
+    def plant(model: dict[str, Any]) -> None:
+        model["graph_module"]["graph"]["nodes"][-1]["target"] = target
+
+    _rewritten(saved, tmp_path, _edit(MODEL, plant))
+    assert _refusal(tmp_path).reason is reason
+
+
+def test_a_foreign_type_in_the_structure_is_refused(saved: bytes, tmp_path: Path) -> None:
+    def plant(model: dict[str, Any]) -> None:
+        entry = model["graph_module"]["module_call_graph"][0]["signature"]
+        entry["out_spec"] = entry["out_spec"].replace('"type": null', '"type": "os.system"')
+
+    _rewritten(saved, tmp_path, _edit(MODEL, plant))
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.OPERATOR_UNSUPPORTED
+    assert "os.system" in error.message
+
+
+@pytest.mark.parametrize("member", [MODEL, WEIGHTS, "data/weights/weight_0"])
+def test_a_missing_member_is_unreadable(saved: bytes, tmp_path: Path, member: str) -> None:
+    _rewritten(saved, tmp_path, lambda members: members.__delitem__(member) if member != MODEL
+               else members.update({MODEL: b"{"}))  # fmt: skip
+    assert _refusal(tmp_path).reason is Reason.MODEL_UNREADABLE
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_truncated_archive_is_unreadable(saved: bytes, tmp_path: Path, share: float) -> None:
+    (tmp_path / "m.pt2").write_bytes(saved[: int(len(saved) * share)])
+    assert _refusal(tmp_path).reason is Reason.MODEL_UNREADABLE
+
+
+def test_damaged_bytes_are_unreadable(saved: bytes, tmp_path: Path) -> None:
+    place = saved.index(b'"graph_module"')
+    (tmp_path / "m.pt2").write_bytes(saved[:place] + b"\0" * 40 + saved[place + 40 :])
+    assert _refusal(tmp_path).reason is Reason.MODEL_UNREADABLE
+
+
+def test_compressed_members_are_refused(saved: bytes, tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(io.BytesIO(saved)) as source,
+        zipfile.ZipFile(tmp_path / "m.pt2", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "compressed" in error.message
+
+
+def test_a_program_of_another_time_says_which_torch_wrote_it(saved: bytes, tmp_path: Path) -> None:
+    def age(model: dict[str, Any]) -> None:
+        model["schema_version"] = {"major": 99, "minor": 0}
+        model["torch_version"] = "3.7.0"
+
+    _rewritten(saved, tmp_path, _edit(MODEL, age))
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "3.7.0" in error.message
+
+
+def test_the_clean_archive_holds_no_samples_guards_or_traces(saved: bytes, tmp_path: Path) -> None:
+    path = _rewritten(saved, tmp_path, lambda members: members.update({"extra/notes": b"mine"}))
+    checked = check_archive(path)
+    assert checked.notes == ("The extra file 'notes' was left out.",)
+    with zipfile.ZipFile(checked.content) as archive:
+        assert archive.read("model/data/sample_inputs/model.pt") == b""
+        text = archive.read("model/models/model.json").decode()
+    assert "stack_trace" not in text
+    assert json.loads(text)["guards_code"] == []
