@@ -18,6 +18,7 @@ from edgeconv.cli.own_process import own_command, own_environment
 
 if TYPE_CHECKING:
     from edgeconv.base.state_folder import Endpoint
+    from edgeconv.cli.connect import Where
     from edgeconv.cli.terminal import Terminal
 
 READY_LIMIT_S = 60.0
@@ -44,7 +45,13 @@ def running_server(server: str | None, state: Path, terminal: Terminal) -> Itera
     terminal.say("Starting a server and an agent for this machine …", style="dim")
     process = _start(state)
     try:
-        _await_ready(process, state)
+        try:
+            _await_ready(process, state)
+        except EdgeconvError as error:
+            if error.reason is not Reason.STATE_LOCKED:
+                raise
+            terminal.say("Another command starts a server there; waiting for it …", style="dim")
+            _await_other(where, error)
         endpoint = where.find()
         if endpoint is None:
             raise EdgeconvError(
@@ -92,6 +99,19 @@ def _await_ready(process: subprocess.Popen[bytes], state: Path) -> None:
             fix="`edgeconv doctor` looks for the cause.",
             log=state / _LOG,
         )
+
+
+def _await_other(where: Where, locked: EdgeconvError) -> None:
+    """Waits until the server that holds the state folder listens.
+
+    Raises:
+        EdgeconvError: `locked`, when it does not in time.
+    """
+    deadline = time.monotonic() + READY_LIMIT_S
+    while where.find() is None:
+        if time.monotonic() > deadline:
+            raise locked
+        time.sleep(0.1)
 
 
 def _read_document(process: subprocess.Popen[bytes]) -> bytes:
