@@ -32,6 +32,14 @@ from edgeconv.server.store.benchmarks import (
 )
 from edgeconv.server.store.conclusion import conclude_if_measured
 from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
+from edgeconv.server.store.devices import (
+    count_failures,
+    hold_device,
+    read_device,
+    read_devices,
+    set_device,
+    set_offline,
+)
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
 from edgeconv.server.store.tables import agents, benchmark_files, benchmarks, devices
 
@@ -131,7 +139,7 @@ class Fleet:
             devices.c.device.not_in([device.device for device in word.devices]),
         )
         for row in tx.rows(sa.select(devices).where(gone)):
-            _set_offline(tx, DeviceRecord.model_validate(row), "its agent has it no more")
+            set_offline(tx, DeviceRecord.model_validate(row), "its agent has it no more")
 
     @transaction
     def answer(self, tx: Transaction, word: Word) -> Answer:
@@ -141,7 +149,7 @@ class Fleet:
         mine = _leases_of(tx, word.agent)
         live = {(record.id, record.token) for record in mine}
         held = {(lease.benchmark, lease.token) for lease in word.leases}
-        fleet = [device for device in _devices(tx) if device.agent == word.agent]
+        fleet = [device for device in read_devices(tx) if device.agent == word.agent]
         return Answer(
             assigned=[record for record in mine if (record.id, record.token) not in held],
             revoked=sorted(held - live),
@@ -206,7 +214,7 @@ class Fleet:
             tx, record, "succeeded", summary=summary.model_dump(mode="json"),
             record_digest=record_digest, outputs_digest=outputs_digest,
         )  # fmt: skip
-        _count_failures(tx, record, 0)
+        count_failures(tx, record, 0)
         conclude_if_measured(tx, record.conversion)
         return True
 
@@ -268,10 +276,10 @@ class Fleet:
         for record in read_benchmarks(tx, only_open=True):
             if record.state == "leased" and record.expires_ns < tx.now_ns:
                 self._lose(tx, record, f"{record.device} was not heard in time")
-        for device in _devices(tx):
+        for device in read_devices(tx):
             if device.state != "offline" and device.last_seen_ns < tx.now_ns - self.silence_ns:
-                _set_offline(tx, device, "no word from its agent")
-        fleet = _devices(tx)
+                set_offline(tx, device, "no word from its agent")
+        fleet = read_devices(tx)
         for record in read_queue(tx):
             reason = scheduler.waiting_reason(record, fleet)
             waited_ns = tx.now_ns - record.create_ns
@@ -296,7 +304,7 @@ class Fleet:
     @transaction
     def device(self, tx: Transaction, device: str) -> DeviceRecord | None:
         """One device."""
-        return _device(tx, device)
+        return read_device(tx, device)
 
     @transaction
     def device_page(self, tx: Transaction, *, after: str, limit: int) -> list[DeviceRecord]:
@@ -308,16 +316,16 @@ class Fleet:
     @transaction
     def drain(self, tx: Transaction, device: str, reason: str) -> DeviceRecord | None:
         """Gives a device nothing more."""
-        found = _device(tx, device)
+        found = read_device(tx, device)
         if found is None:
             return None
-        return _hold(tx, found, "draining", reason or "drained by an operator")
+        return hold_device(tx, found, "draining", reason or "drained by an operator")
 
     @transaction
     def resume(self, tx: Transaction, device: str) -> DeviceRecord | None:
         """Lets a drained or quarantined device take work again."""
-        found = _device(tx, device)
-        return None if found is None else _hold(tx, found, "", "")
+        found = read_device(tx, device)
+        return None if found is None else hold_device(tx, found, "", "")
 
     @transaction
     def forget(self, tx: Transaction, device: str) -> bool:
@@ -326,7 +334,7 @@ class Fleet:
         Raises:
             EdgeconvError: NOT_READY while it holds a benchmark.
         """
-        found = _device(tx, device)
+        found = read_device(tx, device)
         if found is not None and found.benchmark:
             raise EdgeconvError(
                 Reason.NOT_READY,
@@ -337,7 +345,7 @@ class Fleet:
         return tx.execute(sa.delete(devices).where(devices.c.device == device)).rowcount == 1
 
     def _assign(self, tx: Transaction, agent: str) -> None:
-        fleet = _devices(tx)
+        fleet = read_devices(tx)
         queue = read_queue(tx)
         for device in fleet:
             if device.agent != agent:
@@ -351,12 +359,12 @@ class Fleet:
                 expires_ns=tx.now_ns + self.lease_ns,
             )  # fmt: skip
             if leased is not None:
-                _set_device(tx, device, "preparing", leased.title, benchmark=leased.id)
+                set_device(tx, device, "preparing", leased.title, benchmark=leased.id)
 
     def _register(
         self, tx: Transaction, word: Word, given: AgentDevice, live: Collection[str]
     ) -> None:
-        known = _device(tx, given.device)
+        known = read_device(tx, given.device)
         if known is not None and known.agent != word.agent and known.state != "offline":
             raise EdgeconvError(
                 Reason.ALREADY_EXISTS,
@@ -391,7 +399,7 @@ class Fleet:
             reported=lease.device_state if lease else None,
             message=lease.message if lease else "",
         )
-        _set_device(tx, known, state, reason, benchmark=known.benchmark if lease else "")
+        set_device(tx, known, state, reason, benchmark=known.benchmark if lease else "")
 
     def _lose(self, tx: Transaction, record: BenchmarkRecord, why: str) -> None:
         error = EdgeconvError(
@@ -402,29 +410,19 @@ class Fleet:
     def _fail(
         self, tx: Transaction, record: BenchmarkRecord, owner: FailureOwner, error: EdgeconvError
     ) -> None:
-        device = _device(tx, record.device.removeprefix("devices/"))
+        device = read_device(tx, record.device.removeprefix("devices/"))
         if device is not None and owner == "device":
             failures = device.failures_in_row + 1
-            _count_failures(tx, record, failures)
+            count_failures(tx, record, failures)
             if failures >= scheduler.QUARANTINE_AFTER:
                 last = f"{failures} failures in a row, the last one: {error.message}"
-                _hold(tx, device, "quarantined", last)
+                hold_device(tx, device, "quarantined", last)
         if scheduler.verdict_on_failure(record.attempts, owner) == "retry":
             failed_on = [device.device] if device is not None and owner == "device" else []
             requeue_benchmark(tx, record, f"tried again: {error.message}", failed_on=failed_on)
             return
         end_benchmark(tx, record, "failed", error=error.to_json(), owner=owner)
         conclude_if_measured(tx, record.conversion)
-
-
-def _devices(tx: Transaction) -> list[DeviceRecord]:
-    rows = tx.rows(sa.select(devices).order_by(devices.c.device))
-    return [DeviceRecord.model_validate(row) for row in rows]
-
-
-def _device(tx: Transaction, device: str) -> DeviceRecord | None:
-    row = tx.row(sa.select(devices).where(devices.c.device == device))
-    return None if row is None else DeviceRecord.model_validate(row)
 
 
 def _leases_of(tx: Transaction, agent: str) -> list[BenchmarkRecord]:
@@ -434,43 +432,3 @@ def _leases_of(tx: Transaction, agent: str) -> list[BenchmarkRecord]:
         .order_by(benchmarks.c.seq)
     )
     return [BenchmarkRecord.model_validate(row) for row in rows]
-
-
-def _set_device(
-    tx: Transaction, device: DeviceRecord, state: DeviceState, reason: str, *, benchmark: str = ""
-) -> None:
-    same = (device.state, device.reason, device.benchmark) == (state, reason, benchmark)
-    if same:
-        return
-    since_ns = device.since_ns if device.state == state else tx.now_ns
-    tx.execute(
-        sa.update(devices)
-        .where(devices.c.device == device.device)
-        .values(state=state, reason=reason, since_ns=since_ns, benchmark=benchmark)
-    )
-    tx.changed |= {device.name, QUEUE} if state == "idle" else {device.name}
-
-
-def _set_offline(tx: Transaction, device: DeviceRecord, reason: str) -> None:
-    _set_device(tx, device, "offline", reason, benchmark=device.benchmark)
-
-
-def _count_failures(tx: Transaction, record: BenchmarkRecord, failures_in_row: int) -> None:
-    tx.execute(
-        sa.update(devices)
-        .where(devices.c.device == record.device.removeprefix("devices/"))
-        .values(failures_in_row=failures_in_row)
-    )
-
-
-def _hold(tx: Transaction, device: DeviceRecord, held: str, reason: str) -> DeviceRecord | None:
-    values: dict[str, Any] = {"held": held, "held_reason": reason}
-    if not held:
-        values["failures_in_row"] = 0
-    tx.execute(sa.update(devices).where(devices.c.device == device.device).values(**values))
-    after = _device(tx, device.device)
-    if after is not None and after.state != "offline" and not after.benchmark:
-        state, why = scheduler.device_state(after, reported=None, message="")
-        _set_device(tx, after, state, why)
-    tx.changed |= {device.name, QUEUE}
-    return _device(tx, device.device)

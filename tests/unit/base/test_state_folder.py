@@ -23,10 +23,10 @@ from edgeconv.base.state_folder import (
 
 
 def test_the_default_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", "/users/someone")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.delenv("EDGECONV_STATE", raising=False)
-    assert default_state_folder() == Path("/home/someone/.local/state/edgeconv")
+    assert default_state_folder() == Path("/users/someone/.local/state/edgeconv")
     monkeypatch.setenv("XDG_STATE_HOME", "/var/state")
     assert default_state_folder() == Path("/var/state/edgeconv")
     monkeypatch.setenv("EDGECONV_STATE", "/elsewhere")
