@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.networks import NETWORKS, failures, table
 from benchmarks.nets.files import NETS, make_net
+from benchmarks.networks import NETWORKS, failures, table
 
 
 def _target(passed: bool = True, snr_db: float | None = 100.0) -> dict[str, Any]:
