@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.cli.connect import Where
 from edgeconv.cli.extras import require_extra
 from edgeconv.cli.own_process import own_command, own_environment
 
 if TYPE_CHECKING:
     from edgeconv.base.state_folder import Endpoint
-    from edgeconv.cli.connect import Where
     from edgeconv.cli.terminal import Terminal
 
 READY_LIMIT_S = 60.0
@@ -35,8 +35,6 @@ def running_server(server: str | None, state: Path, terminal: Terminal) -> Itera
     Raises:
         EdgeconvError: why no server could be started.
     """
-    from edgeconv.cli.connect import Where
-
     where = Where(server, state)
     if found := where.find():
         yield found

@@ -49,6 +49,7 @@ def render_html(result: JobResult) -> str:
             "ns": format_ns,
             "share": cells.share_text,
             "figure": figure_text,
+            "figure_name": figure_name,
             "lines": printable_lines,
         }
     )
@@ -68,6 +69,11 @@ def render_html(result: JobResult) -> str:
         variant_notes=variant_notes,
         version=__version__,
     )
+
+
+def figure_name(name: str) -> str:
+    """A figure's name in words, without the unit that its value shows."""
+    return name.removesuffix("_bytes").removesuffix("_ns").replace("_", " ")
 
 
 def figure_text(name: str, value: float) -> str:

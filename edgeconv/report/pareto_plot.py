@@ -13,8 +13,8 @@ from edgeconv.report import cells
 from edgeconv.report.rows import Row
 from edgeconv.report.svg import Axis, axis_over, bottom_ticks, drawing, element, text, title
 
-_WIDTH, _HEIGHT = 860.0, 430.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 24.0, 20.0, 52.0
+_WIDTH, _HEIGHT = 860.0, 450.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 24.0, 40.0, 52.0
 _MAX_RADIUS, _MIN_RADIUS = 19.0, 4.5
 _CHAR_WIDTH, _LINE_HEIGHT = 6.6, 14.0
 
@@ -112,7 +112,7 @@ def _grid(across: Axis, up: Axis, share: bool, timed: bool, heading: str) -> Mar
         parts.append(text(words, x=_LEFT - 8, y=y + 4, class_="tick end"))
     name = "median latency (lower is better)" if timed else "size (lower is better)"
     parts.append(text(name, x=_WIDTH - _RIGHT, y=_HEIGHT - 10, class_="axis end"))
-    parts.append(text(f"{heading} (higher is better)", x=_LEFT + 6, y=_TOP + 10, class_="axis"))
+    parts.append(text(f"{heading} (higher is better)", x=_LEFT, y=14.0, class_="axis"))
     return Markup("").join(parts)
 
 

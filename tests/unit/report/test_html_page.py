@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeconv.report.html import figure_text, render_html
+from edgeconv.report.html import figure_name, figure_text, render_html
 from edgeconv.results.agreement import Agreement, OutputAgreement
 from edgeconv.results.effect import Effect, Note
 from edgeconv.results.job import Failure, FileResult, JobResult, StepResult, VariantResult
@@ -120,3 +120,8 @@ def test_hostile_names_stay_text(first: str, second: str) -> None:
 )  # fmt: skip
 def test_figures_have_units(name: str, value: float, words: str) -> None:
     assert figure_text(name, value) == words
+
+
+def test_a_figures_name_leaves_the_unit_to_its_value() -> None:
+    assert figure_name("size_before_bytes") == "size before"
+    assert figure_name("delegate_parts") == "delegate parts"
