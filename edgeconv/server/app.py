@@ -65,7 +65,7 @@ class ServerSettings:
     listen: str = "127.0.0.1:0"
     jobs_at_once: int = 1
     lease_s: float = 30.0
-    silence_s: float = 30.0
+    silence_s: float = 60.0
     no_device_s: float = 600.0
     child_idle_s: float = 300.0
     sweep_s: float = 2.0
@@ -94,7 +94,8 @@ async def serve(
         await _take_up(tools, engine)
         services = ServiceTools(
             tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
-            tools.clock, round(settings.lease_s * NS_PER_S), tools.toolchain,
+            tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
+            tools.toolchain,
         )  # fmt: skip
         server = build_server(services, ensure_token(settings.state))
         address = _listen(server, settings.listen)

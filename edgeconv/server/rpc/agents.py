@@ -42,8 +42,9 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         await self._tools.store.fleet.hear(word)
         await self._say_progress(request)
         asked_s = request.wait.ToNanoseconds() / NS_PER_S
-        # An agent that holds a lease must be heard again before the lease expires.
-        longest_s = self._tools.lease_ns / NS_PER_S / 3 if word.leases else MAX_WAIT_S
+        # It must be heard again before it counts as lost, or its lease expires.
+        patience_ns = self._tools.lease_ns if word.leases else self._tools.silence_ns
+        longest_s = min(MAX_WAIT_S, patience_ns / NS_PER_S / 3)
         deadline_ns = self._tools.clock.monotonic_ns() + int(min(asked_s, longest_s) * NS_PER_S)
         with self._tools.changes.watching(QUEUE, *(device.name for device in request.devices)) as w:
             while True:

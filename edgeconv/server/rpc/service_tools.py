@@ -20,6 +20,7 @@ class ServiceTools:
 
     Attributes:
         lease_ns: How long a benchmark's lease lives without a heartbeat.
+        silence_ns: After this an agent without a word is lost.
         toolchain: Versions of what makes artifacts, by package.
     """
 
@@ -31,6 +32,7 @@ class ServiceTools:
     progress: ProgressBoard
     clock: Clock
     lease_ns: int
+    silence_ns: int
     toolchain: Mapping[str, str]
 
 
