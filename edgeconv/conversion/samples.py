@@ -87,9 +87,10 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     arrays = {}
     name = path.name
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise _invalid(name, "it is a single array, not an .npz archive")
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise _invalid(name, "it is a single array, not an .npz archive")
+        with archive:
             for name in archive.files:
                 arrays[name] = archive[name]
     except EdgeconvError:

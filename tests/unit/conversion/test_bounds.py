@@ -1,0 +1,125 @@
+"""What an artifact is held to, and what is flagged where nothing holds it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeconv.analysis.agreement import OutputComparison, compare
+from edgeconv.conversion.bounds import judge_metric, judge_output
+from edgeconv.recipe.specs import VerifyOptions
+
+RNG = np.random.default_rng(0)
+SCORES = RNG.standard_normal((32, 10)).astype(np.float32)
+
+
+def noisy(db: float) -> OutputComparison:
+    """Scores against themselves with noise at that ratio."""
+    noise = RNG.standard_normal(SCORES.shape)
+    noise *= np.sqrt(np.sum((SCORES - SCORES.mean(0)) ** 2) / np.sum(noise**2)) * 10 ** (-db / 20)
+    return compare(SCORES.astype(np.float64), SCORES + noise)
+
+
+@pytest.mark.parametrize(("db", "passed"), [(61, True), (59, False), (20, False)])
+def test_full_precision_is_held_to_60_db_always(db: float, passed: bool) -> None:
+    agreement, notes = judge_output("y", noisy(db), VerifyOptions(precision="fp32"))
+    assert agreement.passed is passed
+    assert "60 dB" in agreement.bound
+    assert notes == []
+
+
+def test_an_error_at_the_noise_of_floats_passes_below_60_db() -> None:
+    reference = (1000 + SCORES * 0.1).astype(np.float64)
+    figures = compare(reference, reference + 1e-3 * np.sign(SCORES))
+    assert figures.snr_db is not None
+    assert figures.snr_db < 60
+    assert judge_output("y", figures, VerifyOptions(precision="fp32"))[0].passed
+
+
+def test_an_output_that_does_not_vary_is_held_to_the_error() -> None:
+    same = np.full((8, 2), 3.0)
+    options = VerifyOptions(precision="fp32")
+    assert judge_output("y", compare(same, same + 1e-6), options)[0].passed
+    assert not judge_output("y", compare(same, same + 1e-3), options)[0].passed
+
+
+def test_the_recipe_can_ask_for_more_in_full_precision() -> None:
+    options = VerifyOptions(precision="fp32", min_snr_db=80)
+    assert not judge_output("y", noisy(70), options)[0].passed
+    assert judge_output("y", noisy(90), options)[0].passed
+
+
+@pytest.mark.parametrize(("precision", "lossy"), [("int8", False), ("fp16", False), ("fp32", True)])
+def test_lossy_variants_are_held_to_the_recipe(precision: str, lossy: bool) -> None:
+    options = VerifyOptions(precision=precision, lossy=lossy, min_snr_db=30)
+    assert judge_output("y", noisy(31), options)[0].passed
+    failed, notes = judge_output("y", noisy(29), options)
+    assert not failed.passed
+    assert failed.bound == "≥ 30 dB"
+    assert notes == []
+
+
+def test_fp16_without_a_bound_is_flagged_below_40_db() -> None:
+    options = VerifyOptions(precision="fp16")
+    assert judge_output("y", noisy(41), options)[1] == []
+    agreement, [note] = judge_output("y", noisy(39), options)
+    assert agreement.passed
+    assert (note.kind, note.subject) == ("flagged", "y")
+    assert "40 dB" in note.message
+
+
+def test_int8_without_a_bound_is_flagged_when_decisions_change() -> None:
+    options = VerifyOptions(precision="int8")
+    assert judge_output("y", noisy(40), options)[1] == []
+    agreement, [note] = judge_output("y", noisy(5), options)
+    assert agreement.passed
+    assert agreement.bound == ""
+    assert "largest element" in note.message
+
+
+def test_nan_fails_whatever_the_bound() -> None:
+    got = SCORES.copy()
+    got[3, 3] = np.nan
+    for precision in ("fp32", "int8"):
+        agreement, [note] = judge_output(
+            "y", compare(SCORES, got), VerifyOptions(precision=precision)
+        )
+        assert not agreement.passed
+        assert "NaN" in note.message
+
+
+def test_integers_in_full_precision_have_to_be_equal() -> None:
+    reference = np.arange(2000).reshape(20, 100)
+    once, often = reference.copy(), reference.copy()
+    once[0, 0], often[:, 0] = -1, -1
+    options = VerifyOptions(precision="fp32")
+    agreement, _ = judge_output("ids", compare(reference, once), options)
+    assert (agreement.passed, agreement.snr_db, agreement.equal_share) == (True, None, 0.9995)
+    assert not judge_output("ids", compare(reference, often), options)[0].passed
+
+
+def test_integers_of_lossy_variants_are_flagged() -> None:
+    reference = np.arange(100).reshape(20, 5)
+    agreement, [note] = judge_output(
+        "ids", compare(reference, reference // 2), VerifyOptions(precision="int8")
+    )
+    assert agreement.passed
+    assert "equal" in note.message
+
+
+@pytest.mark.parametrize(
+    ("reference", "value", "kept"), [(0.98, 0.97, True), (0.98, 0.9699, False), (0.9, 0.95, True)]
+)
+def test_the_metric_may_drop_by_what_the_recipe_says(
+    reference: float, value: float, kept: bool
+) -> None:
+    passed, notes = judge_metric(reference, value, VerifyOptions(precision="int8", max_drop=0.01))
+    assert passed is kept
+    assert len(notes) == (not kept)
+
+
+def test_a_drop_that_could_not_be_judged_is_said() -> None:
+    options = VerifyOptions(precision="int8", max_drop=0.01)
+    passed, [note] = judge_metric(None, None, options)
+    assert passed
+    assert "not judged" in note.message

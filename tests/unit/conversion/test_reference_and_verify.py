@@ -1,0 +1,298 @@
+"""The source in its own framework, and artifacts held against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.calls import StepCall, StepInput
+from edgeconv.conversion.program import Artifact
+from edgeconv.conversion.reference import make_reference
+from edgeconv.conversion.samples import read_npz, write_arrays
+from edgeconv.conversion.verify import verify
+from edgeconv.recipe.signature import DType, Signature, TensorSpec
+from edgeconv.recipe.specs import ReferenceOptions, StepKind, VerifyOptions
+from edgeconv.results.agreement import Agreement
+from edgeconv.results.lineage import Lineage
+from edgeconv.testing.conversions import lowered, net, samples_for, torch_outputs
+from edgeconv.testing.tiny_files import dense_outputs, write_dense_onnx, write_dense_tflite
+
+FP32 = VerifyOptions(precision="fp32")
+
+
+@dataclass
+class Bench:
+    """Folders of a source and its reference, in a test's own folder."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.source = self._made("source")
+        self.facts: dict[str, Any] = {}
+
+    def _made(self, name: str) -> Path:
+        (self.folder / name).mkdir(exist_ok=True)
+        return self.folder / name
+
+    def evaluation(self, **arrays: NDArray[Any]) -> Path:
+        folder = self._made("evaluation")
+        write_arrays(
+            folder / "data.npz", {k.replace("x", "in/put:0"): v for k, v in arrays.items()}
+        )
+        return folder
+
+    def call(self, **inputs: StepInput) -> StepCall:
+        return StepCall(
+            kind=StepKind.REFERENCE,
+            name="reference",
+            options={},
+            inputs=inputs,
+            folder=self._made("reference"),
+            scratch=self._made("scratch"),
+            seed=0,
+        )
+
+    def reference(self, data: Path | None = None, **options: Any) -> dict[str, Any]:
+        inputs = {"source": StepInput(self.source)}
+        if data is not None:
+            inputs["evaluation"] = StepInput(data)
+        given = ReferenceOptions.model_validate({"shapes": {}, **options})
+        self.facts = make_reference(self.call(**inputs), given, lambda share, words: None)
+        return self.facts
+
+    def verify(
+        self, artifact: Artifact, options: VerifyOptions = FP32, data: Path | None = None
+    ) -> Agreement:
+        inputs = {"reference": StepInput(self.folder / "reference", facts=self.facts)}
+        if data is not None:
+            inputs["evaluation"] = StepInput(data)
+        return verify(artifact, self.call(**inputs), options, lambda share, words: None)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def dense(folder: Path, target: str = "onnx", **options: Any) -> Artifact:
+    folder.mkdir(exist_ok=True)
+    write = write_dense_onnx if target == "onnx" else write_dense_tflite
+    path = write(folder / f"model.{target}", **options)
+    spec = {"dtype": DType.FLOAT32}
+    signature = Signature(
+        inputs=(TensorSpec(name="in/put:0", shape=(1, options.get("features", 64)), **spec),),
+        outputs=(TensorSpec(name="scores", shape=(1, options.get("classes", 10)), **spec),),
+    )
+    form = "onnx" if target == "onnx" else "tflite"
+    return Artifact(form, folder, path.name, signature, Lineage(source=""))
+
+
+def test_without_data_at_least_16_synthetic_samples_are_kept(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    facts = bench.reference(samples=3)
+    folder = bench.folder / "reference"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "device_samples.npz", "outputs.npz", "samples.npz",
+    ]  # fmt: skip
+    assert (facts["samples"], facts["origin"], facts["metric"]) == (16, "synthetic", "")
+    assert facts["reference"].startswith("onnxruntime ")
+    samples = read_npz(folder / "samples.npz")["in/put:0"]
+    assert samples.shape == (16, 1, 64)
+    outputs = read_npz(folder / "outputs.npz")["scores"]
+    np.testing.assert_allclose(outputs[:, 0], dense_outputs(samples[:, 0], classes=10), atol=1e-5)
+
+
+def test_with_labels_there_is_an_accuracy(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    values = np.random.default_rng(0).standard_normal((40, 64)).astype(np.float32)
+    labels = dense_outputs(values, classes=10).argmax(-1)
+    labels[:10] = (labels[:10] + 1) % 10
+    data = bench.evaluation(x=values, label=labels)
+    facts = bench.reference(data)
+    assert (facts["metric"], facts["metric_reference"]) == ("accuracy", 0.75)
+    folder = bench.folder / "reference"
+    assert not (folder / "samples.npz").exists()
+    assert read_npz(folder / "device_samples.npz")["in/put:0"].shape == (16, 1, 64)
+
+
+def test_the_held_out_part_leaves_out_what_calibrates(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    values = np.random.default_rng(0).standard_normal((40, 64)).astype(np.float32)
+    assert bench.reference(bench.evaluation(x=values), split="held-out")["samples"] == 30
+    first = read_npz(bench.folder / "reference" / "device_samples.npz")["in/put:0"][0, 0]
+    np.testing.assert_array_equal(first, values[1])
+
+
+def test_labels_that_do_not_fit_are_said(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx", classes=1)
+    values = np.zeros((8, 64), np.float32)
+    data = bench.evaluation(x=values, label=np.zeros(8, np.int64))
+    facts = bench.reference(data)
+    assert facts["metric"] == ""
+    agreement = bench.verify(dense(bench.folder / "a", classes=1), data=data)
+    assert any("no accuracy" in note.message for note in agreement.notes)
+
+
+def test_a_pt2_runs_in_torch_with_its_own_structure(bench: Bench) -> None:
+    class Structured(nn.Module):
+        def forward(self, pair: tuple[Tensor, Tensor], *, scale: Tensor) -> dict[str, Tensor]:
+            return {"sum": pair[0] + pair[1], "scaled": pair[0] * scale}
+
+    given = ((torch.ones(2), torch.ones(2) + 1),)
+    exported = torch.export.export(Structured(), given, {"scale": torch.ones(2)})
+    torch.export.save(exported, bench.source / "net.pt2")
+    facts = bench.reference()
+    assert facts["reference"].startswith("torch 2.")
+    names = [each["name"] for each in facts["signature"]["inputs"]]
+    outputs = read_npz(bench.folder / "reference" / "outputs.npz")
+    samples = read_npz(bench.folder / "reference" / "samples.npz")
+    first, second, scale = (samples[name] for name in names)
+    total, scaled = outputs.values()
+    np.testing.assert_allclose(total, first + second, atol=1e-6)
+    np.testing.assert_allclose(scaled, first * scale, atol=1e-6)
+
+
+def test_outputs_whose_shape_depends_on_values_are_refused(bench: Bench) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("NonZero", ["x"], ["places"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.BOOL, [6])],
+        [helper.make_tensor_value_info("places", TensorProto.INT64, [1, "found"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, bench.source / "model.onnx")
+    with pytest.raises(EdgeconvError, match="places") as caught:
+        bench.reference()
+    assert caught.value.reason is Reason.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+def test_the_same_weights_pass(target: str, bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    bench.reference()
+    agreement = bench.verify(dense(bench.folder / "artifact", target))
+    assert agreement.passed
+    [output] = agreement.outputs
+    assert output.output == "scores"
+    assert output.snr_db is not None
+    assert output.snr_db > 100
+    assert (agreement.samples, agreement.samples_origin) == (16, "synthetic")
+    assert agreement.runtime.startswith("ONNX Runtime" if target == "onnx" else "LiteRT")
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+def test_other_weights_fail_in_full_precision(target: str, bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    bench.reference()
+    agreement = bench.verify(dense(bench.folder / "artifact", target, seed=1))
+    assert not agreement.passed
+    assert not agreement.outputs[0].passed
+
+
+def test_other_weights_in_8_bits_are_flagged_or_fail_by_the_recipe(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    bench.reference()
+    artifact = dense(bench.folder / "artifact", seed=1)
+    free = bench.verify(artifact, VerifyOptions(precision="int8"))
+    assert free.passed
+    assert [note.kind for note in free.notes] == ["flagged"]
+    assert not bench.verify(artifact, VerifyOptions(precision="int8", min_snr_db=20)).passed
+
+
+def test_accuracy_may_drop_by_what_the_recipe_says(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    values = np.random.default_rng(0).standard_normal((40, 64)).astype(np.float32)
+    data = bench.evaluation(x=values, label=dense_outputs(values, classes=10).argmax(-1))
+    bench.reference(data)
+    artifact = dense(bench.folder / "artifact", seed=1)
+    lost = bench.verify(artifact, VerifyOptions(precision="int8", max_drop=0.01), data)
+    assert not lost.passed
+    assert lost.metric_reference == 1
+    assert lost.metric_value is not None
+    assert lost.metric_value < 0.5
+    assert all(output.passed for output in lost.outputs)
+    kept = bench.verify(artifact, VerifyOptions(precision="int8", max_drop=1.0), data)
+    assert kept.passed
+
+
+def test_nan_fails_and_is_said(bench: Bench) -> None:
+    def write(path: Path, last: str) -> None:
+        nodes = [
+            helper.make_node("Abs", ["in/put:0"], ["a"]),
+            helper.make_node("Log", [last], ["scores"]),
+        ]
+        specs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64])
+            for name in ("in/put:0", "scores")
+        ]
+        graph = helper.make_graph(nodes, "g", specs[:1], specs[1:])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+        onnx.save(model, path)
+
+    write(bench.source / "model.onnx", "a")
+    bench.reference()
+    artifact = dense(bench.folder / "artifact", classes=64)
+    write(artifact.path, "in/put:0")
+    agreement = bench.verify(artifact, VerifyOptions(precision="int8"))
+    assert not agreement.passed
+    assert any("NaN" in note.message for note in agreement.notes)
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+@pytest.mark.parametrize("change", [{"classes": 11}, {"features": 63}])
+def test_another_signature_is_an_error_that_names_it(
+    change: dict[str, int], target: str, bench: Bench
+) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    bench.reference()
+    with pytest.raises(EdgeconvError, match=r"scores|in/put:0") as caught:
+        bench.verify(dense(bench.folder / "artifact", target, **change))
+    assert caught.value.reason is Reason.SIGNATURE_CHANGED
+
+
+def test_a_file_that_does_not_show_its_own_signature_is_an_error(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    bench.reference()
+    artifact = dense(bench.folder / "artifact", "tflite")
+    # Without a signature the tensors' own names are all there is.
+    write_dense_tflite(artifact.path, signature=False)
+    with pytest.raises(EdgeconvError, match="tensor_in") as caught:
+        bench.verify(artifact)
+    assert caught.value.reason is Reason.SIGNATURE_CHANGED
+
+
+def test_a_broken_file_is_refused_by_its_runtime(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    bench.reference()
+    artifact = dense(bench.folder / "artifact", "tflite")
+    artifact.path.write_bytes(artifact.path.read_bytes()[:500])
+    with pytest.raises(EdgeconvError) as caught:
+        bench.verify(artifact)
+    assert caught.value.reason is Reason.RUNTIME_REFUSED
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+def test_a_net_with_two_outputs_and_state(target: str, bench: Bench) -> None:
+    program = net("gru")
+    samples = samples_for(program, count=16)
+    folder = bench.folder / "reference"
+    folder.mkdir()
+    write_arrays(folder / "samples.npz", samples.inputs)
+    write_arrays(folder / "outputs.npz", torch_outputs(program, samples))
+    bench.facts = {
+        "signature": program.signature.model_dump(mode="json"),
+        "reference": "torch", "metric": "", "metric_reference": None,
+    }  # fmt: skip
+    agreement = bench.verify(lowered("gru", "onnx" if target == "onnx" else "tflite")[0])
+    assert [output.output for output in agreement.outputs] == ["y", "h_n"]
+    assert agreement.passed

@@ -1,0 +1,66 @@
+"""TFLite files as objects: names, operators, what is put behind an output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edgeconv.conversion.tflite_file import (
+    is_constant,
+    operator_code,
+    operator_counts,
+    read_tflite,
+    rename_interface,
+    tensor_type,
+    text,
+    write_tflite,
+)
+from edgeconv.recipe.signature import DType, Signature, TensorSpec
+from edgeconv.runtimes.litert.child import load
+from edgeconv.testing.tiny_files import dense_outputs, write_dense_tflite
+
+
+def signature(given: str, made: str) -> Signature:
+    return Signature(
+        inputs=(TensorSpec(name=given, dtype=DType.FLOAT32, shape=(1, 64)),),
+        outputs=(TensorSpec(name=made, dtype=DType.FLOAT32, shape=(1, 10)),),
+    )
+
+
+def test_reading_and_writing_changes_nothing_that_runs(tmp_path: Path) -> None:
+    path = write_dense_tflite(tmp_path / "model.tflite")
+    model = read_tflite(path.read_bytes())
+    assert operator_counts(model) == {"FULLY_CONNECTED": 1}
+    content = write_tflite(model)
+    assert write_tflite(read_tflite(content)) == content
+    path.write_bytes(content)
+    values = np.random.default_rng(0).standard_normal((1, 64)).astype(np.float32)
+    scores = load(path).run({"in/put:0": values})["scores"]
+    np.testing.assert_allclose(scores, dense_outputs(values, classes=10), atol=1e-5)
+
+
+def test_tensors_and_signature_get_the_users_names(tmp_path: Path) -> None:
+    path = write_dense_tflite(tmp_path / "model.tflite")
+    model = read_tflite(path.read_bytes())
+    rename_interface(model, signature("bias_0", "größe 1/2"))
+    path.write_bytes(write_tflite(model))
+    session = load(path)
+    assert [spec.name for spec in session.inputs] == ["bias_0"]
+    assert [spec.name for spec in session.outputs] == ["größe 1/2"]
+    names = [text(tensor.name) for tensor in model.subgraphs[0].tensors]
+    # A constant had that name before; tools find tensors by name.
+    assert names[0] == "bias_0"
+    assert names[-1] == "größe 1/2"
+    assert "bias_0_1" in names
+    assert len(set(names)) == len(names)
+
+
+def test_constants_types_and_codes(tmp_path: Path) -> None:
+    model = read_tflite(write_dense_tflite(tmp_path / "model.tflite").read_bytes())
+    tensors = model.subgraphs[0].tensors
+    assert [is_constant(model, tensor) for tensor in tensors] == [False, True, True, False]
+    assert {tensor_type(tensor) for tensor in tensors} == {"float32"}
+    first = operator_code(model, model.operatorCodes[0].builtinCode)
+    assert (first, operator_code(model, 19), operator_code(model, 19)) == (0, 1, 1)
+    assert len(model.operatorCodes) == 2
