@@ -252,7 +252,11 @@ def test_a_program_of_another_time_says_which_torch_wrote_it(saved: bytes, tmp_p
 
 
 def test_the_clean_archive_holds_no_samples_guards_or_traces(saved: bytes, tmp_path: Path) -> None:
-    path = _rewritten(saved, tmp_path, lambda members: members.update({"extra/notes": b"mine"}))
+    def plant(members: Members) -> None:
+        members["extra/notes"] = b"mine"
+        _edit(MODEL, lambda model: model.update(guards_code=["print('guard')"]))(members)
+
+    path = _rewritten(saved, tmp_path, plant)
     checked = check_archive(path)
     assert checked.notes == ("The extra file 'notes' was left out.",)
     with zipfile.ZipFile(checked.content) as archive:
