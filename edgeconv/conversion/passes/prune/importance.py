@@ -1,19 +1,23 @@
-"""How much a channel matters: the size of its weights, in the layers that make and take it.
+"""How much a channel matters.
 
-Magnitude ranking after Li et al., "Pruning Filters for Efficient ConvNets" (ICLR 2017),
-summed over all layers that share a channel, each layer's norms divided by their mean so
-that no layer outvotes another.
+Without data: the size of its weights in all layers that share it (Li et al., "Pruning
+Filters for Efficient ConvNets", ICLR 2017), each layer's norms divided by their mean so that
+no layer outvotes another. With calibration data: the size of the weights that take it, times
+how far the channel varies there (after Sun et al., "A Simple and Effective Pruning Approach
+for Large Language Models", ICLR 2024), which is what the next layer would miss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgeconv.conversion.passes.prune.activity import Activity
+from edgeconv.conversion.passes.prune.channels import Ids
 from edgeconv.conversion.passes.prune.graph import (
     arguments,
     operator_name,
@@ -25,21 +29,34 @@ from edgeconv.conversion.passes.prune.walk import Cut, Walk
 Norm = Literal["l1", "l2"]
 
 
-def rank(state: Walk, norm: Norm) -> dict[int, float]:
-    """Class representative → importance, larger is more important."""
+def rank(state: Walk, norm: Norm, activity: Activity | None = None) -> dict[int, float]:
+    """Class representative → importance, larger is more important.
+
+    Args:
+        activity: From `measure_activity`; None without calibration data.
+    """
     cuts = [cut for cut in state.cuts if weight_tensor(state.exported, cut.key).ndim > 1]
     scales = _scales(state)
-    width = max((int(cut.ids.max()) for cut in cuts if cut.ids.size), default=0) + 1
+    if activity is not None:
+        taken = _roots_of(state, [cut for cut in cuts if cut.role == "takes"])
+        # Channels that only another activation takes (queries, keys) have no such weights.
+        cuts = [
+            cut
+            for cut in cuts
+            if cut.role == "takes" or not np.isin(state.channels.roots(cut.ids), taken).all()
+        ]
+    width = int(_roots_of(state, state.cuts).max(initial=0)) + 1
     total = np.zeros(width)
     for cut in cuts:
         size = _norms(weight_tensor(state.exported, cut.key), cut, norm)
         if cut.role == "makes" and cut.node in scales:
             size = size * scales[cut.node]
+        if cut.role == "takes" and activity is not None and cut.node in activity:
+            size = size * activity[cut.node]
         mean = size.mean()
         if mean > 0:
             np.add.at(total, state.channels.roots(cut.ids), size / mean)
-    classes = _classes(state, cuts)
-    return {one: float(total[one]) for one in classes}
+    return {one: float(total[one]) for one in _roots_of(state, state.cuts).tolist()}
 
 
 def _norms(weight: torch.Tensor, cut: Cut, norm: Norm) -> NDArray[np.float64]:
@@ -66,8 +83,6 @@ def _scales(state: Walk) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def _classes(state: Walk, cuts: Iterable[Cut]) -> list[int]:
-    found: set[int] = set()
-    for cut in cuts:
-        found.update(state.channels.roots(cut.ids).tolist())
-    return sorted(found)
+def _roots_of(state: Walk, cuts: Sequence[Cut]) -> Ids:
+    parts = [np.zeros(0, dtype=np.int64), *(state.channels.roots(cut.ids) for cut in cuts)]
+    return np.unique(np.concatenate(parts))

@@ -20,6 +20,7 @@ _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _FEW_PENALTIES = (1e-3, 1e-1)
 _WIDE = 1024
 _CHUNK = 4096
+_LEAST_GAIN = 1e-3
 
 
 class Sums:
@@ -90,7 +91,7 @@ def refit(
         intercept: Whether b is fitted; else it stays 0.
     """
     before = held_out.error(start, offset)
-    best, chosen = before, None
+    best, chosen = before * (1 - _LEAST_GAIN), None
     wide = start.shape[2] > _WIDE
     for penalty in _FEW_PENALTIES if wide else _PENALTIES:
         made = _solve(fitting, start, penalty, intercept)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeconv.conversion.passes.prune.activity import Activity
 from edgeconv.conversion.passes.prune.channels import Ids, Lock
 from edgeconv.conversion.passes.prune.groups import Group, choose, find_groups, tensor_sets
 from edgeconv.conversion.passes.prune.importance import rank
@@ -56,11 +57,13 @@ class PrunePlan:
         return sum(len(each) > 0 for each in self.dropped)
 
 
-def make_plan(program: Program, options: PruneOptions) -> PrunePlan:
-    """Walks the program and chooses what goes."""
+def make_plan(
+    program: Program, options: PruneOptions, activity: Activity | None = None
+) -> PrunePlan:
+    """Walks the program and chooses what goes; `activity` as in `rank`."""
     state = walk(program.exported, program.origins)
     groups = find_groups(state)
-    importance = rank(state, options.importance)
+    importance = rank(state, options.importance, activity)
     sets = tensor_sets(state)
     dropped = [
         choose(group, importance, sets, ratio=options.ratio, round_to=options.round_to)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -10,16 +11,25 @@ import torch
 from torch.export import ExportedProgram
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.passes.prune.activity import measure_activity
 from edgeconv.conversion.passes.prune.macs import count_macs, count_parameters
 from edgeconv.conversion.passes.prune.masks import Kept
 from edgeconv.conversion.passes.prune.plan import PrunePlan, make_plan, named, notes_of
 from edgeconv.conversion.passes.prune.proof import BOUND, failing, prove, seeded_runs
-from edgeconv.conversion.passes.prune.recovery import Mode, Recovered, recover, samples_that_fit
+from edgeconv.conversion.passes.prune.recovery import (
+    Mode,
+    Recovered,
+    Run,
+    recover,
+    samples_that_fit,
+)
 from edgeconv.conversion.passes.prune.rewrite import rewrite, with_weights
 from edgeconv.conversion.program import Applicability, Context, Program
 from edgeconv.recipe.specs import PruneOptions, StepKind, StepSpec, spec_of
 from edgeconv.results.effect import Effect, Note
 from edgeconv.results.lineage import LineageStep
+
+_ACTIVITY_SAMPLES = 64
 
 
 class Prune:
@@ -41,15 +51,11 @@ class Prune:
             EdgeconvError: NOTHING_TO_DO if no channel can go; DATA_NEEDED if recovery is
                 asked for without calibration data; INTERNAL if the proof fails.
         """
-        if options.recover != "none" and not context.calibration:
-            raise EdgeconvError(
-                Reason.DATA_NEEDED,
-                f"Pruning with recover: {options.recover} needs calibration data.",
-                fix="Give calibration data, or say recover: none.",
-                option="recover",
-            )
+        runs = _calibration_runs(program, options, context)
         context.report(0.0, "following the channels")
-        plan = make_plan(program, options)
+        some = runs[:_ACTIVITY_SAMPLES]
+        activity = measure_activity(program.exported, some, options.importance) if some else None
+        plan = make_plan(program, options, activity)
         if not plan.channels_removed:
             raise _nothing(plan, options)
         kept = Kept(plan.walk, plan.all_dropped)
@@ -60,9 +66,11 @@ class Prune:
         figures = _figures(program.exported, pruned, plan, error)
         notes = list(notes_of(plan, options.round_to))
         if options.recover != "none":
-            pruned, more, said = _recovered(program, pruned, kept, options.recover, context)
-            figures.update(more)
-            notes.extend(said)
+            done = _recover(program, pruned, kept, runs, options.recover, context)
+            pruned = with_weights(pruned, done.weights)
+            figures.update(_recovery_figures(done))
+            names = {node.name: plan.walk.name(node) for node in pruned.graph.nodes}
+            notes.extend(_recovery_notes(done, len(context.calibration or ()), names))
         effect = _effect(figures, notes)
         step = LineageStep(
             kind=self.spec.kind.value,
@@ -73,6 +81,27 @@ class Prune:
             effect=effect,
         )
         return program.then(pruned, step), effect
+
+
+def _calibration_runs(program: Program, options: PruneOptions, context: Context) -> list[Run]:
+    """As many calibration samples as memory allows, a seeded choice in their order."""
+    samples = context.calibration
+    if samples is None or not len(samples):
+        if options.recover == "none":
+            return []
+        raise EdgeconvError(
+            Reason.DATA_NEEDED,
+            f"Pruning with recover: {options.recover} needs calibration data.",
+            fix="Give calibration data, or say recover: none.",
+            option="recover",
+        )
+    count = samples_that_fit(program.exported, len(samples))
+    places = np.random.default_rng(context.seed).permutation(len(samples))[:count]
+    names = [spec.name for spec in program.signature.inputs]
+    return [
+        [torch.from_numpy(np.array(sample[name])) for name in names]
+        for sample in samples.take(sorted(places.tolist()))
+    ]
 
 
 def _prove(
@@ -88,6 +117,20 @@ def _prove(
         return prove(program.exported, rewrite(program.exported, alone), alone, runs) <= BOUND
 
     raise failing([", ".join(group.layers) for group in plan.groups], holds)
+
+
+def _recover(
+    program: Program,
+    pruned: ExportedProgram,
+    kept: Kept,
+    runs: Sequence[Run],
+    mode: Mode,
+    context: Context,
+) -> Recovered:
+    def report(fraction: float) -> None:
+        context.report(0.3 + 0.7 * fraction, "refitting")
+
+    return recover(program.exported, pruned, kept, runs, mode, seed=context.seed, report=report)
 
 
 def _figures(
@@ -106,6 +149,18 @@ def _figures(
     }
 
 
+def _recovery_figures(done: Recovered) -> dict[str, float]:
+    """Without an SNR where no output varies: figures are finite."""
+    figures = {
+        "layers_refitted": float(done.refitted),
+        "statistics_matched": float(done.restated),
+        "recovery_samples": float(done.samples),
+        "snr_before_recovery_db": done.snr_before_db,
+        "snr_after_recovery_db": done.snr_after_db,
+    }
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
+
+
 def _effect(figures: dict[str, float], notes: list[Note]) -> Effect:
     share = 1 - figures["macs_after"] / max(figures["macs_before"], 1)
     return Effect(
@@ -121,10 +176,36 @@ def _effect(figures: dict[str, float], notes: list[Note]) -> Effect:
     )
 
 
+def _recovery_notes(done: Recovered, available: int, names: Mapping[str, str]) -> list[Note]:
+    notes = []
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for where, because in done.left:
+        by_reason[because].append(names[where])
+    for because, found in by_reason.items():
+        message = f"{len(found)} of the layers keep their weights in the refit: each {because}."
+        notes.append(Note(kind="fallback", subject=named(found), message=message))
+    if done.samples < available:
+        message = f"Recovery used {done.samples} of {available} samples, to stay within memory."
+        notes.append(Note(kind="info", subject="calibration", message=message))
+    if done.too_few:
+        message = (
+            f"{done.samples} samples are too few for a least-squares refit: only statistics"
+            " were matched."
+        )
+        notes.append(Note(kind="fallback", subject="recover", message=message))
+    if done.given_up:
+        message = (
+            "Recovery made the outputs worse on calibration data and was taken back:"
+            f" {done.snr_after_db:.1f} dB after it, {done.snr_before_db:.1f} dB before."
+        )
+        notes.append(Note(kind="fallback", subject="recover", message=message))
+    return notes
+
+
 def _nothing(plan: PrunePlan, options: PruneOptions) -> EdgeconvError:
     notes = notes_of(plan, options.round_to)
     why = " ".join(f"{note.subject}: {note.message}" for note in notes) or (
-        "no layer makes channels that another one takes"
+        "no layer makes channels that another one takes."
     )
     return EdgeconvError(
         Reason.NOTHING_TO_DO,
@@ -133,42 +214,3 @@ def _nothing(plan: PrunePlan, options: PruneOptions) -> EdgeconvError:
         ratio=options.ratio,
         round_to=options.round_to,
     )
-
-
-def _recovered(
-    program: Program, pruned: ExportedProgram, kept: Kept, mode: Mode, context: Context
-) -> tuple[ExportedProgram, dict[str, float], list[Note]]:
-    samples = context.calibration
-    assert samples is not None
-    count = samples_that_fit(program.exported, pruned, len(samples))
-    places = np.random.default_rng(context.seed).permutation(len(samples))[:count]
-    runs = [
-        [torch.from_numpy(sample[spec.name]) for spec in program.signature.inputs]
-        for sample in samples.take(sorted(places.tolist()))
-    ]
-    done = recover(
-        program.exported, pruned, kept, runs, mode, seed=context.seed,
-        report=lambda fraction: context.report(0.3 + 0.7 * fraction, "refitting"),
-    )  # fmt: skip
-    figures = {
-        "layers_refitted": done.refitted,
-        "statistics_matched": done.restated,
-        "recovery_samples": done.samples,
-        "snr_before_recovery_db": done.snr_before_db,
-        "snr_after_recovery_db": done.snr_after_db,
-    }
-    return with_weights(pruned, done.weights, None), figures, _recovery_notes(done, len(samples))
-
-
-def _recovery_notes(done: Recovered, available: int) -> list[Note]:
-    notes = []
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for where, because in done.left:
-        by_reason[because].append(where)
-    for because, found in by_reason.items():
-        message = f"{len(found)} layers keep their weights in the refit: each {because}."
-        notes.append(Note(kind="fallback", subject=named(found), message=message))
-    if done.samples < available:
-        message = f"Recovery used {done.samples} of {available} samples, to stay within memory."
-        notes.append(Note(kind="info", subject="calibration", message=message))
-    return notes

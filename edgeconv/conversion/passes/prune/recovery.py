@@ -48,6 +48,8 @@ class Recovered:
         samples: Samples used.
         snr_before_db: Centred SNR of the outputs, worst output, before recovery.
         snr_after_db: The same after it.
+        too_few: There were too few samples to fit anything, so only statistics were matched.
+        given_up: The outputs became worse, so no weight was replaced.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -57,12 +59,13 @@ class Recovered:
     samples: int = 0
     snr_before_db: float = math.nan
     snr_after_db: float = math.nan
+    too_few: bool = False
+    given_up: bool = False
 
 
-def samples_that_fit(original: ExportedProgram, pruned: ExportedProgram, available: int) -> int:
-    """How many samples can be held at once."""
-    each = peak_bytes(original) + peak_bytes(pruned)
-    return max(1, min(available, _MEMORY_BYTES // max(each, 1)))
+def samples_that_fit(exported: ExportedProgram, available: int) -> int:
+    """How many samples of a program and of a pruned one can be held at once."""
+    return max(1, min(available, _MEMORY_BYTES // max(2 * peak_bytes(exported), 1)))
 
 
 def recover(
@@ -100,10 +103,11 @@ class _Recovery:
         self.unfitted = pruned
         self.runs = runs
         self.kept = kept
-        self.mode = mode
         self.random = np.random.default_rng(seed)
         self.layers = find_layers(pruned)
-        self.done = Recovered(samples=len(runs))
+        too_few = mode == "least-squares" and len(runs) < _HOLD_OUT_EVERY
+        self.mode = "batchnorm" if too_few else mode
+        self.done = Recovered(samples=len(runs), too_few=too_few)
         self.moments: dict[str, tuple[Tensor, Tensor]] = {}
 
     def run(self, report: Callable[[float], None]) -> Recovered:
@@ -116,9 +120,10 @@ class _Recovery:
             self.have.let_go(name)
             report(place / len(names))
         self._judge()
-        self.done.weights = {
-            key: tensor for key, tensor in self.have.weights.items() if tensor is not before[key]
-        }
+        self.done.given_up = self.done.snr_after_db < self.done.snr_before_db
+        if not self.done.given_up:
+            changed = self.have.weights.items()
+            self.done.weights = {key: new for key, new in changed if new is not before[key]}
         return self.done
 
     def _fit(self, name: str) -> None:
@@ -177,7 +182,7 @@ class _Recovery:
         """Refits a layer by least squares; False if it stays as it was."""
         matrix = layer.matrix(self.have.weights).double()
         groups, made, taken = matrix.shape
-        if not layer.can_refit or taken > _WIDEST or len(self.runs) < _HOLD_OUT_EVERY:
+        if not layer.can_refit or taken > _WIDEST:
             return self._leave(layer, "has a form that is not refitted")
         fitting, held_out = Sums(groups, taken, made), Sums(groups, taken, made)
         targets = self._corrected_targets(layer.node)
