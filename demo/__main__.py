@@ -91,11 +91,16 @@ def service(state: Path) -> Iterator[None]:
         *(sys.executable, "-m", "edgeconv", "up", "--state", str(state), "--json"),
         *("--die-with-parent", str(os.getpid())),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    log = state.with_name("service.log")
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
         try:
             assert process.stdout is not None
             if not process.stdout.readline():
-                raise SystemExit(f"{' '.join(command)} ended with {process.wait()}")
+                line = f"{' '.join(command)} ended with {process.wait()}"
+                raise SystemExit(f"{line}:\n{log.read_text()}")
             yield
         finally:
             process.terminate()

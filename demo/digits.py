@@ -2,7 +2,7 @@
 
 1,797 images of 8×8 pixels, values 0 to 16 (Alpaydin and Kaynak, UCI "Optical Recognition of
 Handwritten Digits"). A seeded shuffle gives 1,297 to training and 500 to the test set;
-calibration takes 200 images of the training part.
+calibration takes 100 images of the training part.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import nn
 
 SEED = 7
 TEST_IMAGES = 500
-CALIBRATION_IMAGES = 200
+CALIBRATION_IMAGES = 100
 EPOCHS = 14
 BATCH = 32
 
