@@ -98,7 +98,9 @@ class PruneOptions(Options):
         gt=0, lt=1, description="Share of channels removed per prunable group, 0 to 1."
     )
     importance: Literal["l1", "l2"] = Field(
-        default="l1", description="Norm by which a channel's weights are ranked."
+        default="l1",
+        description="Norm by which a channel's weights are ranked; with calibration data also"
+        " by how far the channel varies.",
     )
     recover: Literal["none", "batchnorm", "least-squares"] = Field(
         default="least-squares",

@@ -92,7 +92,7 @@ def _lock_notes(locks: Sequence[Lock]) -> list[Note]:
         Note(
             kind="locked",
             subject=named([lock.where for lock in found]),
-            message=f"{sum(lock.channels for lock in found)} channels stay: {operator} {because}.",
+            message=f"{_stay(sum(lock.channels for lock in found))}: {operator} {because}.",
         )
         for (operator, because), found in by_reason.items()
     ]

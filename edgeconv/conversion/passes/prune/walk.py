@@ -13,6 +13,7 @@ from torch.fx import Node
 
 from edgeconv.conversion.passes.prune.channels import Channels, Ids, Lock
 from edgeconv.conversion.passes.prune.graph import (
+    arguments,
     layer_name,
     operator_name,
     shape_of,
@@ -118,6 +119,16 @@ class Walk:
         else:
             self.cut(key, 0, ids, "carries", node)
 
+    def pin(self, value: Node) -> bool:
+        """Keeps a weight whole, without a word: False if the node shows no weight."""
+        if not trace_weight(value, self.keys):
+            return False
+        while value.op != "placeholder":
+            value = arguments(value)["self"]
+        twin = self.twins.setdefault(value, fixed_twin(shape_of(value)))
+        self.channels.join(twin.ids.numpy(), np.zeros(twin.shape, dtype=np.int64))
+        return True
+
     def remember(self, node: Node, locked: int, because: str) -> None:
         """Notes the reason of a lock that came about by joining."""
         lock = Lock(self.name(node), operator_name(node), because, locked)
@@ -148,7 +159,8 @@ def blank(node: Node) -> Any:
 def refuse(state: Walk, node: Node, because: str) -> Any:
     """Locks every channel that a node touches."""
     for each in node.all_input_nodes:
-        state.twin(each)
+        if state.pin(each):
+            continue
         found = state.twins.get(each)
         for twin in found if isinstance(found, tuple) else (found,):
             if isinstance(twin, Twin):

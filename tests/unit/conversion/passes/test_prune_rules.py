@@ -280,6 +280,27 @@ def test_a_weight_that_something_else_looks_at_is_left_whole(tmp_path: Path) -> 
     assert caught.value.reason is Reason.NOTHING_TO_DO
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer, which has no rule, behind two linear ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(5, 32)
+        self.narrow = nn.Linear(32, 8)
+        self.recurrent = nn.LSTM(8, 8, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.recurrent(self.narrow(F.relu(self.wide(x))))[0]
+
+
+def test_an_operator_without_a_rule_says_how_many_channels_it_holds(tmp_path: Path) -> None:
+    made, effect = prune(as_program(seeded(Recurrent), (torch.randn(1, 4, 5),)), tmp_path)
+    assert made.exported.state_dict["net.wide.weight"].shape[0] == 16
+    (note,) = [note for note in effect.notes if note.kind == "locked"]
+    assert note.message == "8 channels stay: aten.lstm has no pruning rule."
+    assert note.subject
+
+
 class TwoOutputs(nn.Module):
     """The first convolution's output is an output of the program."""
 
