@@ -132,21 +132,26 @@ class _Recovery:
             self._restate_norm(node)
         self.have.run(name)
         layer = self.layers.get(name)
-        if layer is None or self._same(node):
+        if layer is None:
             return
-        if self.mode == "least-squares" and self._refit(layer):
-            self.have.run(name)
-            return
-        if not _norm_after(node) and self._restate_layer(layer):
+        targets = self._targets(node)
+        if self.mode == "least-squares":
+            corrected = self._corrected(node, targets)
+            if self._reaches(node, corrected):
+                return
+            if self._refit(layer, corrected):
+                self.have.run(name)
+                return
+        if not _norm_after(node) and not self._reaches(node, targets):
+            self._restate_layer(layer, targets)
             self.have.run(name)
 
     def _targets(self, node: Node) -> list[Tensor]:
         original = self.want.nodes[node.name]
         return [self.kept.take(original, value) for value in self.want.values(original)]
 
-    def _corrected_targets(self, node: Node) -> list[Tensor]:
+    def _corrected(self, node: Node, targets: list[Tensor]) -> list[Tensor]:
         """Targets that also make up for the error of what the layer's output is added to."""
-        targets = self._targets(node)
         norm = _norm_after(node)
         other = _added_to(norm or node)
         if other is None or not self.have.has(other):
@@ -171,21 +176,20 @@ class _Recovery:
         least = 0.1 * scale.abs().median()
         return torch.where(scale.abs() < least, least * torch.sign(scale + 1e-30), scale)
 
-    def _same(self, node: Node) -> bool:
-        pairs = zip(self._targets(node)[:4], self.have.values(node)[:4], strict=True)
+    def _reaches(self, node: Node, targets: Sequence[Tensor]) -> bool:
+        pairs = zip(targets[:4], self.have.values(node)[:4], strict=True)
         return all(
             float((want - got).abs().max()) <= _SAME * float(want.abs().max())
             for want, got in pairs
         )
 
-    def _refit(self, layer: Layer) -> bool:
+    def _refit(self, layer: Layer, targets: Sequence[Tensor]) -> bool:
         """Refits a layer by least squares; False if it stays as it was."""
         matrix = layer.matrix(self.have.weights).double()
         groups, made, taken = matrix.shape
         if not layer.can_refit or taken > _WIDEST:
             return self._leave(layer, "has a form that is not refitted")
         fitting, held_out = Sums(groups, taken, made), Sums(groups, taken, made)
-        targets = self._corrected_targets(layer.node)
         rows = -(-max(_LEAST_ROWS, 2 * taken) // len(targets))
         for place, (value, want) in enumerate(
             zip(self.have.values(layer.source), targets, strict=True)
@@ -221,10 +225,10 @@ class _Recovery:
         self.done.left.append((layer.node.name, because))
         return False
 
-    def _restate_layer(self, layer: Layer) -> bool:
+    def _restate_layer(self, layer: Layer, targets: Sequence[Tensor]) -> None:
         """Scales and shifts a layer's outputs to the mean and deviation they had."""
         axis = layer.axis
-        want_mean, want_var = _moments(self._targets(layer.node), axis)
+        want_mean, want_var = _moments(targets, axis)
         have_mean, have_var = _moments(self.have.values(layer.node), axis)
         scale = _ratio(want_var, have_var).sqrt()
         weights = self.have.weights
@@ -234,21 +238,28 @@ class _Recovery:
             shifted = old.double() * scale + want_mean - have_mean * scale
             weights[layer.bias] = shifted.to(old.dtype)
         self.done.restated += 1
-        return True
 
     def _restate_norm(self, node: Node) -> None:
-        """Moves a normalisation's statistics by as much as its input's moved."""
+        """Moves a normalisation's statistics so that it gives the mean and deviation it gave.
+
+        They stay apart from those of the calibration data by as much as they were.
+        """
         given = arguments(node)
         mean, var = (self.have.keys.get(getattr(given[each], "name", ""))
                      for each in ("running_mean", "running_var"))  # fmt: skip
         source = given["input"]
-        if mean is None or var is None or self._same(source):
+        if mean is None or var is None:
             return
-        want_mean, want_var = self.moments.get(source.name) or _moments(self._targets(source), 1)
+        corrected = self.moments.get(source.name)
+        targets = self._targets(source)
+        if corrected is None and self._reaches(source, targets):
+            return
+        want_mean, want_var = corrected or _moments(targets, 1)
         have_mean, have_var = _moments(self.have.values(source), 1)
         weights = self.have.weights
-        moved = weights[mean].double() + have_mean - want_mean
-        grown = weights[var].double() * _ratio(have_var, want_var)
+        ratio = _ratio(have_var, want_var)
+        moved = have_mean - (want_mean - weights[mean].double()) * ratio.sqrt()
+        grown = weights[var].double() * ratio
         weights[mean] = moved.to(weights[mean].dtype)
         weights[var] = grown.to(weights[var].dtype)
         self.done.restated += 1

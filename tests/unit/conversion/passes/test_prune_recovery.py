@@ -239,6 +239,83 @@ def distance(source: Program, made: Program, samples: Samples) -> float:
     return total
 
 
+class Normed(nn.Module):
+    """Two convolutions, and a third with or without a normalisation behind it."""
+
+    def __init__(self, *, normed: bool) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3)
+        self.second = nn.Conv2d(16, 8, 3, bias=not normed)
+        self.norm = nn.BatchNorm2d(8) if normed else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.norm(self.second(F.relu(self.first(x))))
+        return made
+
+
+@pytest.mark.parametrize("normed", [True, False])
+def test_matched_statistics_are_those_of_the_original(normed: bool, tmp_path: Path) -> None:
+    source = as_program(seeded(lambda: Normed(normed=normed)), (torch.zeros(1, 3, 12, 12),))
+    samples = synthesize(source.signature.inputs, count=32, seed=1)
+    made, effect = prune(source, tmp_path, samples, "batchnorm")
+    modules = [each.exported.module(check_guards=False) for each in (source, made)]
+    inputs = [torch.from_numpy(sample["input_0"]) for sample in samples]
+    with torch.no_grad():
+        want, got = (torch.cat([module(x)[0] for x in inputs]) for module in modules)
+    axes = (0, 2, 3)
+    torch.testing.assert_close(got.mean(axes), want.mean(axes), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(got.std(axes), want.std(axes), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(got, want, rtol=0.05)
+    assert effect.figures["statistics_matched"] == 1
+
+
+@pytest.mark.parametrize("normed", [True, False])
+def test_a_layer_makes_up_for_what_its_output_is_added_to(normed: bool, tmp_path: Path) -> None:
+    """Two of three channels of a linear bottleneck are not enough, but the sum can be exact."""
+
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.narrow = nn.Conv2d(3, 2, 1)
+            self.wide = nn.Conv2d(2, 8, 1)
+            self.beside = nn.Conv2d(3, 8, 1, bias=not normed)
+            self.norm = nn.BatchNorm2d(8) if normed else nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            harmed = self.wide(self.narrow(x))
+            made: Tensor = harmed + self.norm(self.beside(x))
+            return made
+
+    source = as_program(seeded(Sum), (torch.zeros(1, 3, 6, 6),))
+    samples = synthesize(source.signature.inputs, count=32, seed=1)
+    options = PruneOptions(ratio=0.5, round_to=1)
+    context = Context(tmp_path, tmp_path, 0, samples, lambda f, w: None)
+    _, effect = Prune().apply(source, options, context)
+    assert effect.figures["snr_before_recovery_db"] < 20
+    assert effect.figures["snr_after_recovery_db"] > 40
+
+
+def test_a_channel_that_does_not_vary_goes_first_when_there_is_data(tmp_path: Path) -> None:
+    module = seeded(lambda: nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU(), nn.Conv2d(16, 4, 1)))
+    first, last = module[0], module[2]
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(last, nn.Conv2d)
+    with torch.no_grad():
+        first.weight[:8] = 0
+        first.bias[:8] = torch.arange(1.0, 9.0)
+        last.weight[:, :8] = 10
+    source = as_program(module, (torch.zeros(1, 3, 6, 6),))
+    samples = synthesize(source.signature.inputs, count=16, seed=1)
+    blind, _ = prune(source, tmp_path, None, "none")
+    seeing, effect = prune(source, tmp_path, samples, "least-squares")
+    rows = [made.exported.state_dict["net.0.weight"].flatten(1) for made in (blind, seeing)]
+    constant = [int((weight.abs().sum(1) == 0).sum()) for weight in rows]
+    assert constant[0] > 0
+    assert constant[1] == 0
+    # A constant is what the next layer's bias can stand for: nothing is lost.
+    assert effect.figures["snr_after_recovery_db"] > 60
+
+
 def test_few_samples_are_said_and_only_statistics_matched(tmp_path: Path) -> None:
     source = program("mobilenet")
     few = synthesize(source.signature.inputs, count=3, seed=1)

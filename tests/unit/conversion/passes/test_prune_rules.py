@@ -73,6 +73,10 @@ def halves_swapped(x: Tensor) -> Tensor:
     return torch.cat([right, left], 1)
 
 
+def affinity(x: Tensor) -> Tensor:
+    return x @ x.transpose(1, 2)
+
+
 def uneven_parts(x: Tensor) -> Tensor:
     a, b, c = x.split([3, 8, 5], dim=1)
     return torch.cat([c.relu(), a, b * 2], 1)
@@ -150,8 +154,8 @@ LOCKING: dict[str, tuple[Operator, str]] = {
     "channels as places": (lambda m, x: F.avg_pool2d(x.permute(0, 2, 1, 3), 3, 1, 1)
                            .permute(0, 2, 1, 3), "aten.avg_pool2d"),
     "a product of what is not zero": (
-        lambda m, x: picture(torch.sigmoid(tokens(x)) @ (torch.sigmoid(tokens(x)).transpose(1, 2)
-                             @ torch.sigmoid(tokens(x)))), "aten.matmul",
+        lambda m, x: picture(affinity(torch.sigmoid(tokens(x))) @ tokens(x)),
+        "aten.matmul adds up channels that are not zero without their weights",
     ),
 }  # fmt: skip
 
