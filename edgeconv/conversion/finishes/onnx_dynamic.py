@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onnx import ModelProto
+
 from edgeconv.conversion.finishes.onnx_prepare import prepare, split_gemms
 from edgeconv.conversion.finishes.onnx_state import (
     check_float,
@@ -9,20 +11,27 @@ from edgeconv.conversion.finishes.onnx_state import (
     float_weights,
     write_finished,
 )
-from edgeconv.conversion.finishes.outcome import finished
-from edgeconv.conversion.onnx_file import read_onnx, write_onnx
+from edgeconv.conversion.finishes.onnx_weights import quantize_graph
+from edgeconv.conversion.finishes.outcome import finished, not_applicable
+from edgeconv.conversion.onnx_file import operator_counts, read_onnx, write_onnx
 from edgeconv.conversion.program import Artifact, Context
 from edgeconv.recipe.specs import Int8DynamicOptions, StepSpec
-from edgeconv.results.effect import Effect
+from edgeconv.results.effect import Effect, Note
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "GRU", "LSTM", "RNN", "Gather")
-_LEAST_ELEMENTS = 256
+_DYNAMIC = ["MatMul", "LSTM", "Attention", "EmbedLayerNormalization", "Gather", "Transpose"]
 
 
 def quantize_dynamic(
     spec: StepSpec, artifact: Artifact, options: Int8DynamicOptions, context: Context
 ) -> tuple[Artifact, Effect]:
-    """Per-channel weights; Gemm is written as MatMul and Add, the form that has a kernel."""
+    """Per-channel weights; Gemm is written as MatMul and Add, the form that has a kernel.
+
+    Convolutions get 8-bit weights and compute in float: the runtime's integer convolution
+    with one range for the whole activation is no faster and loses whole networks.
+
+    Raises:
+        EdgeconvError: NOT_APPLICABLE when nothing but convolutions could be quantized.
+    """
     from onnxruntime import quantization
 
     model, notes = prepare(artifact.path, context.scratch)
@@ -37,9 +46,17 @@ def quantize_dynamic(
         str(made),
         per_channel=True,
         weight_type=quantization.QuantType.QInt8,
+        op_types_to_quantize=_DYNAMIC,
     )
     quantized = read_onnx(made)
-    notes += float_weights(quantized, _WEIGHTED, _LEAST_ELEMENTS)
+    widened = quantize_graph(quantized.graph)
+    if widened and not _is_dynamic(quantized):
+        why = "ONNX Runtime has no fast dynamic form of its operators; take int8-weights"
+        raise not_applicable(spec, artifact, why)
+    if widened:
+        words = f"{widened} weights are in 8 bits but computed in float: no fast dynamic form."
+        notes.append(Note(kind="stayed_float", subject="weights", message=words))
+    notes += float_weights(quantized)
     write_finished(quantized, context.folder)
     return finished(
         spec,
@@ -52,3 +69,7 @@ def quantize_dynamic(
         figures={},
         seed=context.seed,
     )
+
+
+def _is_dynamic(model: ModelProto) -> bool:
+    return any("Dynamic" in kind for kind in operator_counts(model))

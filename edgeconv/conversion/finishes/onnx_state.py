@@ -25,6 +25,23 @@ from edgeconv.results.effect import Note
 _QUANTIZED_OPERATORS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "MatMulInteger"}
 _TITLE = "edgeconv"
 
+LEAST_ELEMENTS = 256
+"""A smaller weight is not worth its scales."""
+WEIGHTS: dict[str, tuple[tuple[int, int], ...]] = {
+    "Conv": ((1, 0),),
+    "ConvTranspose": ((1, 1),),
+    "MatMul": ((1, -1), (0, -2)),
+    "Gemm": ((1, 1), (0, 0)),
+    "Gather": ((0, 0),),
+    "GRU": ((1, 1), (2, 1)),
+    "LSTM": ((1, 1), (2, 1)),
+    "RNN": ((1, 1), (2, 1)),
+}
+"""Operator → (place of a weight among its inputs, axis of the weight's output channels).
+
+For Gather the axis is that of a table's rows.
+"""
+
 
 def check_float(spec: StepSpec, artifact: Artifact, model: ModelProto) -> None:
     """Refuses graphs that are quantized or in half precision already.
@@ -51,20 +68,20 @@ def composition(model: ModelProto) -> dict[str, int]:
     return dict(counts)
 
 
-def float_weights(model: ModelProto, kinds: tuple[str, ...], least_elements: int) -> list[Note]:
+def float_weights(model: ModelProto) -> list[Note]:
     """A note for each kind of operator whose weights are still float."""
     left: Counter[str] = Counter()
     for graph in graphs_of(model):
-        sizes = {
-            tensor.name: _elements(tensor)
+        large = {
+            tensor.name
             for tensor in graph.initializer
-            if tensor.data_type == TensorProto.FLOAT
+            if tensor.data_type == TensorProto.FLOAT and _elements(tensor) >= LEAST_ELEMENTS
         }
         for node in graph.node:
-            if node.op_type in kinds and node.domain in DOMAINS:
-                left[node.op_type] += any(
-                    sizes.get(name, 0) >= least_elements for name in node.input
-                )
+            if node.domain in DOMAINS:
+                places = [place for place, _ in WEIGHTS.get(node.op_type, ())]
+                given = [node.input[place] for place in places if place < len(node.input)]
+                left[node.op_type] += any(name in large for name in given)
     return [
         Note(kind="stayed_float", subject=kind, message=f"{count} of them keep float weights.")
         for kind, count in sorted(left.items())

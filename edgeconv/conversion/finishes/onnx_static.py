@@ -29,8 +29,6 @@ from edgeconv.recipe.specs import Int8StaticOptions, StepSpec
 from edgeconv.results.effect import Effect, Note
 
 _HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_WEIGHTED = (*_HEAVY, "GRU", "LSTM", "RNN", "Gather")
-_LEAST_ELEMENTS = 256
 # Relu and Clip vanish before a QuantizeLinear whose range does their work. The others move
 # values without computing.
 _CARRIED = (
@@ -38,6 +36,8 @@ _CARRIED = (
     "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Concat", "Pad", "Resize", "Gather",
 )  # fmt: skip
 _ARITHMETIC = ("Add", "Mul", "LeakyRelu", "Sigmoid", "Where", "LayerNormalization")
+_DEAR = 1.25
+"""How many times the conversions between float and integer are worth the arithmetic."""
 _INTEGER = {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"}
 _BOUNDARY = {"QuantizeLinear", "DequantizeLinear"}
 
@@ -68,8 +68,9 @@ def quantize_static(
     """8-bit weights per channel and activations, float inputs and outputs.
 
     What the runtime computes in integers in the end is counted in the graph it makes of
-    the file. Of the choices which kinds stay in float the one with most of it is kept, of
-    equals the one with fewest conversions between float and integer.
+    the file. Arithmetic between the heavy operators stays in float, which loses less,
+    unless heavy operators fall back to float with it or conversions between float and
+    integer become many more.
     """
     prepared, notes = prepare(artifact.path, context.scratch)
     check_float(spec, artifact, prepared)
@@ -79,12 +80,11 @@ def quantize_static(
     context.report(-1.0, "quantizing")
     counts = operator_counts(prepared)
     arithmetic = tuple(kind for kind in _ARITHMETIC if kind in counts)
-    choices = [(), arithmetic] if arithmetic else [()]
-    attempts = [
-        _attempt(prepared, ranges, left, context.scratch / f"attempt-{index}")
-        for index, left in enumerate(choices)
-    ]
-    best = max(attempts, key=lambda each: (each.integer, -each.boundaries))
+    best = _attempt(prepared, ranges, (), context.scratch / "all")
+    if arithmetic:
+        light = _attempt(prepared, ranges, arithmetic, context.scratch / "light")
+        dear = light.boundaries > _DEAR * best.boundaries
+        best = best if dear or light.integer < best.integer else light
     write_finished(best.model, context.folder)
     heavy = sum(counts.get(kind, 0) for kind in _HEAVY)
     notes += _notes(best, heavy)
@@ -147,10 +147,10 @@ def _optimized_counts(scratch: Path) -> dict[str, int]:
 
 
 def _notes(best: _Attempt, heavy: int) -> list[Note]:
-    notes = float_weights(best.model, _WEIGHTED, _LEAST_ELEMENTS)
+    notes = float_weights(best.model)
     if best.left:
-        words = f"Left in float, with fewer conversions between: {', '.join(best.left)}."
-        notes.append(Note(kind="stayed_float", subject="arithmetic", message=words))
+        words = "Left in float, which loses less and converts hardly more often."
+        notes.append(Note(kind="stayed_float", subject=", ".join(best.left), message=words))
     if best.integer < heavy:
         words = f"ONNX Runtime computes {heavy - best.integer} of {heavy} of them in float."
         notes.append(Note(kind="stayed_float", subject="/".join(_HEAVY), message=words))

@@ -10,6 +10,8 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgeconv.conversion.finishes.onnx_prepare import prepare
 from edgeconv.conversion.finishes.onnx_state import (
+    LEAST_ELEMENTS,
+    WEIGHTS,
     check_float,
     composition,
     float_weights,
@@ -22,18 +24,6 @@ from edgeconv.recipe.specs import Int8WeightsOptions, StepSpec
 from edgeconv.results.effect import Effect
 
 _QMAX = 127
-_LEAST_ELEMENTS = 256
-# Operator → (input, axis of its output channels); for Gather rows of a table.
-_WEIGHTS: dict[str, tuple[tuple[int, int], ...]] = {
-    "Conv": ((1, 0),),
-    "ConvTranspose": ((1, 1),),
-    "MatMul": ((1, -1), (0, -2)),
-    "Gemm": ((1, 1), (0, 0)),
-    "Gather": ((0, 0),),
-    "GRU": ((1, 1), (2, 1)),
-    "LSTM": ((1, 1), (2, 1)),
-    "RNN": ((1, 1), (2, 1)),
-}
 
 
 def quantize_weights(
@@ -43,8 +33,8 @@ def quantize_weights(
     model, notes = prepare(artifact.path, context.scratch)
     check_float(spec, artifact, model)
     before = composition(model)
-    count = _quantize_graph(model.graph)
-    notes += float_weights(model, tuple(_WEIGHTS), _LEAST_ELEMENTS)
+    count = quantize_graph(model.graph)
+    notes += float_weights(model)
     write_finished(model, context.folder)
     return finished(
         spec,
@@ -59,7 +49,8 @@ def quantize_weights(
     )
 
 
-def _quantize_graph(graph: GraphProto) -> int:
+def quantize_graph(graph: GraphProto) -> int:
+    """Puts 8-bit weights and a DequantizeLinear under each operator, in place; how many."""
     weights = {
         tensor.name: tensor
         for tensor in graph.initializer
@@ -70,10 +61,10 @@ def _quantize_graph(graph: GraphProto) -> int:
     for node in list(graph.node):
         for place, axis in _weight_places(node):
             name = node.input[place] if place < len(node.input) else ""
-            if name not in weights or name in outputs or name.startswith("\0"):
+            if name not in weights or name in outputs:
                 continue
             values = numpy_helper.to_array(weights[name])
-            if values.size < _LEAST_ELEMENTS or not np.isfinite(values).all():
+            if values.size < LEAST_ELEMENTS or not np.isfinite(values).all():
                 continue
             key = (name, axis % values.ndim)
             if key not in done:
@@ -86,7 +77,7 @@ def _quantize_graph(graph: GraphProto) -> int:
 def _weight_places(node: NodeProto) -> Iterator[tuple[int, int]]:
     if node.domain not in DOMAINS:
         return
-    for place, axis in _WEIGHTS.get(node.op_type, ()):
+    for place, axis in WEIGHTS.get(node.op_type, ()):
         transposed = "transB" if place else "transA"
         flipped = any(each.name == transposed and each.i for each in node.attribute)
         group = next((each.i for each in node.attribute if each.name == "group"), 1)
