@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
@@ -13,6 +14,11 @@ import pytest
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _NO_SKIP = "EDGECONV_NO_SKIP"
+
+
+def pytest_configure() -> None:
+    """Lets interrupts through: a shell hands them down ignored to what it runs aside."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
