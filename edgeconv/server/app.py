@@ -85,9 +85,9 @@ async def serve(
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(locked(settings.state))
         tools = await _open(settings, folder, stack)
-        engine = AsyncioEngine(
+        engine: Engine = AsyncioEngine(
             tools.executor,
-            lambda job: run_job(tools, job),
+            lambda job: _run(tools, engine, job),
             {JobKind.INSPECTION: 1, JobKind.CONVERSION: settings.jobs_at_once},
         )
         stack.push_async_callback(engine.shutdown)
@@ -148,10 +148,25 @@ async def _take_up(tools: Tools, engine: Engine) -> None:
     """Goes on with what a server left that was killed: the folder's lock says it is dead."""
     await tools.store.executors.beat(tools.executor)
     await tools.store.executors.retire_others(tools.executor)
-    left: list[Job] = await unfinished_jobs(tools)
-    for job in reversed(left):
+    left = await unfinished_jobs(tools)
+    for job in left:
         _LOG.info("taking up %s", job.resource)
-        await engine.resume(job)
+    await engine.resume(left)
+
+
+async def _start_lost(tools: Tools, engine: Engine) -> None:
+    """Starts what is to be done and no one knows.
+
+    Such are a job whose call was broken off between its commit and its start, and a dataset
+    that waits for its model.
+    """
+    for job in await unfinished_jobs(tools):
+        await engine.start(job)
+
+
+async def _run(tools: Tools, engine: Engine, job: Job) -> None:
+    for follower in await run_job(tools, job):
+        await engine.start(follower)
 
 
 def _listen(server: grpc.aio.Server, listen: str) -> str:
@@ -172,6 +187,7 @@ async def _sweep_forever(tools: Tools, engine: Engine, settings: ServerSettings)
     while True:
         try:
             await tools.store.executors.beat(tools.executor)
+            await _start_lost(tools, engine)
             await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
             idle = not await engine.pending(tools.executor)
             quiet = idle and not await tools.store.fleet.is_measuring()

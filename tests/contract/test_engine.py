@@ -152,12 +152,22 @@ def test_resumed_jobs_come_before_those_that_wait(make: Make) -> None:
     async def scenario(engine: Engine, work: Work) -> None:
         for name in "ab":
             await engine.start(_job(name))
-        await engine.resume(_job("left over"))
-        await engine.resume(_job("a"))
+        await engine.resume([_job("left over"), _job("a")])
         work.let("a")
         await work.until("left over began")
 
     assert "b began" not in _play(make, scenario)
+
+
+def test_resumed_jobs_keep_their_order_from_the_first_on(make: Make) -> None:
+    async def scenario(engine: Engine, work: Work) -> None:
+        await engine.resume([_job("oldest"), _job("middle"), _job("newest")])
+        for name in ("oldest", "middle", "newest"):
+            work.let(name)
+        await work.until("newest ended")
+
+    began = [event for event in _play(make, scenario) if event.endswith("began")]
+    assert began == ["oldest began", "middle began", "newest began"]
 
 
 def test_shutdown_interrupts_what_runs_and_drops_what_waits(make: Make) -> None:

@@ -129,6 +129,25 @@ def test_an_inspection_survives_kill_9_of_its_server(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_dataset_and_its_model_that_were_both_being_read_are_taken_up(tmp_path: Path) -> None:
+    gate, state = tmp_path / "gate", tmp_path / "state"
+
+    async def scenario() -> None:
+        async with _server(state) as (process, client):
+            service = _quick(tmp_path, client)
+            model = await service.send_model(gates={"inspect": str(gate)})
+            datasets = [await service.dataset(d, model=model, x=("float32", [8, 4])) for d in "ab"]
+            await _until_running(service, "inspect")
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+        gate.touch()
+        async with _server(state) as (_, client), asyncio.timeout(30):
+            for dataset in datasets:
+                assert (await client.wait_dataset(dataset)).samples == 8
+
+    asyncio.run(scenario())
+
+
 def test_a_server_that_is_asked_to_stop_ends_its_children_at_once(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with _server(tmp_path / "state") as (process, client):

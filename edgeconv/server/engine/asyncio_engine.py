@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from edgeconv.server.engine.engine import Job, JobKind, RunJob
@@ -31,11 +31,13 @@ class AsyncioEngine:
             self._queued[job.kind].append(job)
             self._dispatch(job.kind)
 
-    async def resume(self, job: Job) -> None:
+    async def resume(self, jobs: Sequence[Job]) -> None:
         """As `Engine` says."""
-        if not self._knows(job):
-            self._queued[job.kind].appendleft(job)
-            self._dispatch(job.kind)
+        for job in reversed(jobs):
+            if not self._knows(job):
+                self._queued[job.kind].appendleft(job)
+        for kind in JobKind:
+            self._dispatch(kind)
 
     async def cancel(self, job: Job) -> None:
         """As `Engine` says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -43,8 +43,11 @@ class Engine(Protocol):
         """Jobs of an executor that have not ended, in the order they were started."""
         ...
 
-    async def resume(self, job: Job) -> None:
-        """Queues a job that a dead executor left; as `start` but in front of the others."""
+    async def resume(self, jobs: Sequence[Job]) -> None:
+        """Queues what a dead executor left, in that order and in front of the others.
+
+        None of them begins before all are queued; those that are known stay where they are.
+        """
         ...
 
     async def shutdown(self) -> None:

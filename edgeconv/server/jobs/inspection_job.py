@@ -17,8 +17,6 @@ from edgeconv.server.records import DatasetRecord, ModelVersionRecord, StepOutpu
 
 _LOG = logging.getLogger(__name__)
 
-_LOOK_AGAIN_S = 2.0
-
 
 async def inspect_model(tools: Tools, name: str) -> None:
     """Ends the inspection of a model version.
@@ -41,13 +39,19 @@ async def inspect_model(tools: Tools, name: str) -> None:
 
 
 async def inspect_dataset(tools: Tools, name: str) -> None:
-    """Ends the inspection of a dataset, checked against its model version if it names one."""
+    """Ends the inspection of a dataset, checked against its model version if it names one.
+
+    While that one is INSPECTING itself nothing is done: waiting here would keep the only
+    place that the model's own inspection can have. It is to be called again then.
+    """
     (dataset,) = parse_name(name, "datasets/*")
     record = await tools.store.datasets.get(dataset)
     if record is None or record.state != "inspecting":
         return
     try:
-        model = await _settled_model(tools, record)
+        model = await _model_of(tools, record)
+        if model is not None and model.state == "inspecting":
+            return
         bundle = Bundle(record.files, record.digest, {})
         output = await _inspect(
             tools, StepKind.INSPECT_DATASET, bundle, model.digest if model else "",
@@ -70,25 +74,20 @@ def _as_error(name: str, fault: Exception) -> EdgeconvError:
     return EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
 
 
-async def _settled_model(tools: Tools, record: DatasetRecord) -> ModelVersionRecord | None:
-    """The model version that a dataset is checked against, when its own inspection has ended."""
+async def _model_of(tools: Tools, record: DatasetRecord) -> ModelVersionRecord | None:
+    """The model version that a dataset is checked against: READY, or INSPECTING still."""
     if not record.model_version:
         return None
     model, version = parse_name(record.model_version, "models/*/versions/*")
-    with tools.changes.watching(record.model_version) as watch:
-        while True:
-            watch.clear()
-            found = await tools.store.models.get(model, int(version))
-            if found is None or found.state == "rejected":
-                raise EdgeconvError(
-                    Reason.NOT_READY,
-                    f"The dataset can't be checked: {record.model_version!r} is not READY.",
-                    fix="Send a model that can be read first, or name no model version.",
-                    model_version=record.model_version,
-                )
-            if found.state == "ready":
-                return found
-            await watch.wait(_LOOK_AGAIN_S)
+    found = await tools.store.models.get(model, int(version))
+    if found is None or found.state == "rejected":
+        raise EdgeconvError(
+            Reason.NOT_READY,
+            f"The dataset can't be checked: {record.model_version!r} is not READY.",
+            fix="Send a model that can be read first, or name no model version.",
+            model_version=record.model_version,
+        )
+    return found
 
 
 async def _inspect(

@@ -8,15 +8,22 @@ from edgeconv.server.jobs.inspection_job import inspect_dataset, inspect_model
 from edgeconv.server.jobs.tools import Tools
 
 
-async def run_job(tools: Tools, job: Job) -> None:
-    """Does a job; its end stands in the store."""
+async def run_job(tools: Tools, job: Job) -> list[Job]:
+    """Does a job; its end stands in the store.
+
+    Returns:
+        Jobs that waited for this one and can begin now.
+    """
     collection, _, rest = job.resource.partition("/")
     if collection == "models":
         await inspect_model(tools, job.resource)
-    elif collection == "datasets":
+        waiting = await tools.store.datasets.inspecting(model_version=job.resource)
+        return [inspection_of(dataset) for dataset in waiting]
+    if collection == "datasets":
         await inspect_dataset(tools, job.resource)
     else:
         await run_conversion(tools, rest)
+    return []
 
 
 def inspection_of(resource: str) -> Job:

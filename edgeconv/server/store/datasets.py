@@ -95,7 +95,9 @@ class Datasets:
         return tx.execute(sa.delete(table).where(table.c.dataset == dataset)).rowcount == 1
 
     @transaction
-    def inspecting(self, tx: Transaction) -> list[str]:
-        """Names of the datasets whose inspection has not ended."""
+    def inspecting(self, tx: Transaction, *, model_version: str = "") -> list[str]:
+        """Names of the datasets whose inspection has not ended; of all, or those of a model."""
         query = sa.select(table.c.dataset).where(table.c.state == "inspecting")
+        if model_version:
+            query = query.where(table.c.model_version == model_version)
         return [f"datasets/{row['dataset']}" for row in tx.rows(query.order_by(table.c.seq))]
