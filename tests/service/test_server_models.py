@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from edgeconv.base.clock import SystemClock
 from edgeconv.base.digests import digest_bytes
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.state_folder import StateFolder
 from edgeconv.client.rpc_errors import from_rpc_error
+from edgeconv.server.records import Files
+from edgeconv.server.rpc.fields import PRINCIPAL, request_of
+from edgeconv.server.store.requests import Request
+from edgeconv.server.store.store import Store
 from edgeconv.testing.running_server import QuickService, quick_service
 from edgeconv.v1 import files_pb2, models_pb2, models_pb2_grpc
 
@@ -251,6 +258,65 @@ def test_a_dataset_waits_for_the_inspection_of_its_model(
         assert (await service.client.wait_dataset(dataset)).samples == 8
 
     play(scenario)
+
+
+@asynccontextmanager
+async def _store_of(service: QuickService) -> AsyncIterator[Store]:
+    """The server's own store, to plant there what a call leaves that is broken off."""
+    url = f"sqlite:///{StateFolder(service.folder / 'state').database}"
+    store = await Store.open(url, clock=SystemClock(), touch=lambda _topics: None)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _sent(service: QuickService, store: Store) -> Files:
+    """Files of a model that the server holds already."""
+    _, model, _, version = (await service.model()).split("/")
+    record = await store.models.get(model, int(version))
+    assert record is not None
+    return record.files
+
+
+def test_what_a_broken_call_left_is_begun_and_its_dataset_does_not_stand_in_its_way(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with quick_service(tmp_path, sweep_s=1.0) as service, _store_of(service) as store:
+            files = await _sent(service, store)
+            record, _ = await store.models.create("lost", files, Request("local", "", ""))
+            # It begins before its model: the sweep has not found that one yet.
+            dataset = await service.dataset("early", model=record.name, **FITS)
+            async with asyncio.timeout(30):
+                assert (await service.client.wait_dataset(dataset)).samples == 8
+            found = await service.client.get_model_version(record.name)
+            assert found.state == models_pb2.INSPECTION_STATE_READY
+
+    asyncio.run(scenario())
+
+
+def test_a_call_that_was_broken_off_before_the_start_starts_when_it_comes_again(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        # The sweep, which would find it as well, comes only once.
+        async with quick_service(tmp_path, sweep_s=3600.0) as service, _store_of(service) as store:
+            files = await _sent(service, store)
+            path = service.folder / "model.json"
+            call = models_pb2.CreateModelVersionRequest(
+                model="models/lost", request_id="one",
+                files=[_file(path.read_bytes())],
+            )  # fmt: skip
+            PRINCIPAL.set("local")
+            lost, _ = await store.models.create("lost", files, request_of(call, "one"))
+            stub = models_pb2_grpc.ModelServiceStub(service.channel)
+            again = await stub.CreateModelVersion(call, metadata=service.metadata)
+            assert again.model_version.name == lost.name
+            async with asyncio.timeout(30):
+                await service.client.wait_model_version(lost.name)
+
+    asyncio.run(scenario())
 
 
 def test_a_rejected_dataset_is_none_for_a_job(play: Callable[[Scenario], None]) -> None:

@@ -27,9 +27,10 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         """Checks the request whole and queues the job."""
         call = request_of(request, request.request_id)
         new = await prepare_conversion(self._tools.store, request, self._tools.toolchain)
-        conversion, is_new = await self._tools.store.conversions.create(new, call)
-        if is_new:
-            await self._tools.engine.start(conversion_of(conversion))
+        conversion, _ = await self._tools.store.conversions.create(new, call)
+        # Not only when it is new: the same call may have been broken off before the start.
+        # One that has ended is left as it is by its job.
+        await self._tools.engine.start(conversion_of(conversion))
         return conversions_pb2.CreateConversionResponse(conversion=await self._view(conversion))
 
     async def GetConversion(

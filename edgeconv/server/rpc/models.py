@@ -47,8 +47,9 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         (model,) = parse_name(request.model, "models/*", field="model")
         call = request_of(request, request.request_id)
         files = await accept_files(self._tools.store, self._tools.blobs, request.files)
-        record, is_new = await self._tools.store.models.create(model, files, call)
-        if is_new:
+        record, _ = await self._tools.store.models.create(model, files, call)
+        # Not only when it is new: the same call may have been broken off before the start.
+        if record.state == "inspecting":
             await self._tools.engine.start(inspection_of(record.name))
         return models_pb2.CreateModelVersionResponse(model_version=messages.model_version(record))
 
