@@ -319,6 +319,43 @@ def test_a_call_that_was_broken_off_before_the_start_starts_when_it_comes_again(
     asyncio.run(scenario())
 
 
+def test_a_dataset_that_took_the_name_of_a_deleted_one_is_read_itself(
+    play: Callable[[Scenario], None], tmp_path: Path
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        gate = tmp_path / "gate"
+        await service.send_model(gates={"inspect": str(gate)})
+        for label in ("first", "second", "third"):
+            name = await service.dataset("same", **{label: ("float32", [8, 4])})
+            if label != "third":
+                await service.client.delete_dataset(name)
+        gate.touch()
+        async with asyncio.timeout(30):
+            ready = await service.client.wait_dataset(name)
+        assert [array.name for array in ready.arrays] == ["third"]
+
+    play(scenario)
+
+
+def test_the_end_of_a_deleted_dataset_s_inspection_is_not_that_of_the_next(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with quick_service(tmp_path) as service, _store_of(service) as store:
+            await service.client.wait_dataset(await service.dataset("d", **FITS))
+            old = await store.datasets.get("d")
+            assert old is not None
+            await store.datasets.delete("d")
+            new, _ = await store.datasets.create("d", old.files, "", Request("local", "", ""))
+            await store.datasets.settle(
+                new.name, create_ns=old.create_ns, error={"reason": "INTERNAL", "message": "old"}
+            )
+            async with asyncio.timeout(30):
+                assert (await service.client.wait_dataset(new.name)).samples == 8
+
+    asyncio.run(scenario())
+
+
 def test_a_rejected_dataset_is_none_for_a_job(play: Callable[[Scenario], None]) -> None:
     async def scenario(service: QuickService) -> None:
         model = await service.model()

@@ -62,9 +62,10 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
             check_fit(inspection, model.inspection.inputs)
     except Exception as fault:
         # As above.
-        await tools.store.datasets.settle(name, error=_as_error(name, fault).to_json())
+        error = _as_error(name, fault).to_json()
+        await tools.store.datasets.settle(name, create_ns=record.create_ns, error=error)
     else:
-        await tools.store.datasets.settle(name, inspection=inspection)
+        await tools.store.datasets.settle(name, create_ns=record.create_ns, inspection=inspection)
 
 
 def _as_error(name: str, fault: Exception) -> EdgeconvError:

@@ -101,8 +101,9 @@ class DatasetService(datasets_pb2_grpc.DatasetServiceServicer):
     ) -> datasets_pb2.DeleteDatasetResponse:
         """Forgets a dataset."""
         record = await read_dataset(self._tools.store, request.name, field="name")
-        await self._tools.store.datasets.delete(record.dataset)
+        # First, or it would hit the inspection of a new dataset that got the free name.
         await self._tools.engine.cancel(inspection_of(record.name))
+        await self._tools.store.datasets.delete(record.dataset)
         return datasets_pb2.DeleteDatasetResponse()
 
 

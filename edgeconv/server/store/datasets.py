@@ -73,13 +73,22 @@ class Datasets:
         tx: Transaction,
         name: str,
         *,
+        create_ns: int | None = None,
         inspection: DatasetInspection | None = None,
         error: dict[str, Any] | None = None,
     ) -> None:
-        """Ends the inspection of a dataset: READY with what was read, or REJECTED."""
+        """Ends the inspection of a dataset: READY with what was read, or REJECTED.
+
+        Args:
+            create_ns: Of the dataset that was inspected: a name may have been given to
+                another one since, which is left alone then. None is whichever has the name.
+        """
+        meant = sa.and_(table.c.dataset == name.split("/")[1], table.c.state == "inspecting")
+        if create_ns is not None:
+            meant = sa.and_(meant, table.c.create_ns == create_ns)
         tx.execute(
             sa.update(table)
-            .where(table.c.dataset == name.split("/")[1], table.c.state == "inspecting")
+            .where(meant)
             .values(
                 state="ready" if error is None else "rejected",
                 inspection=inspection and inspection.model_dump(mode="json"),
