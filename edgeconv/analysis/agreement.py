@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 MOST_DB = 300.0
 """Given for outputs that are equal: more than the doubles of the sums could tell."""
+LOWEST = -3e38
+"""From here down a number stands for -infinity, as converters write it in masks."""
 _FLAT = 1e-12
 """Share of an output's energy below which its variation is rounding, not signal."""
 
@@ -23,12 +25,21 @@ _FLAT = 1e-12
 class OutputComparison:
     """Figures of one output, gathered sample by sample.
 
-    Integers and bools are compared for equality, floats by distance.
+    Integers and bools are compared for equality, floats by distance. Distances leave out
+    pairs that are not finite; `finite` judges those.
+
+    Attributes:
+        finite: NaN and either infinity are only where the reference has the same.
+        lowest_for_infinity: How many numbers at most `LOWEST` stand for the reference's
+            -infinity, which counts as the same.
+        reference_nans: How many elements of the reference are NaN.
     """
 
     is_floating: bool
     samples: int = 0
     finite: bool = True
+    lowest_for_infinity: int = 0
+    reference_nans: int = 0
     max_abs_error: float = 0.0
     max_abs_reference: float = 0.0
     _noise: float = 0.0
@@ -60,11 +71,9 @@ class OutputComparison:
             self._add_floats(reference.astype(np.float64), got.astype(np.float64))
 
     def _add_floats(self, reference: NDArray[np.float64], got: NDArray[np.float64]) -> None:
-        if not np.isfinite(got).all():
-            # Where the reference itself is infinite the same infinity is agreement.
-            same = (reference == got) | (np.isnan(reference) & np.isnan(got))
-            self.finite = self.finite and bool((np.isfinite(got) | same).all())
         usable = np.isfinite(reference) & np.isfinite(got)
+        if not usable.all():
+            self._add_infinities(reference[~usable], got[~usable])
         reference, got = np.where(usable, reference, 0), np.where(usable, got, 0)
         error = reference - got
         self.max_abs_error = max(self.max_abs_error, float(np.abs(error).max(initial=0)))
@@ -73,6 +82,14 @@ class OutputComparison:
         self._noise += float(np.sum(error * error))
         self._energy += float(np.sum(reference * reference))
         self._add_spread(reference)
+
+    def _add_infinities(self, reference: NDArray[np.float64], got: NDArray[np.float64]) -> None:
+        """Takes in the pairs of which one or both are not finite."""
+        stands_for = (reference == -np.inf) & (got <= LOWEST) & np.isfinite(got)
+        same = (reference == got) | (np.isnan(reference) & np.isnan(got)) | stands_for
+        self.finite = self.finite and bool(same.all())
+        self.lowest_for_infinity += int(np.count_nonzero(stands_for))
+        self.reference_nans += int(np.count_nonzero(np.isnan(reference)))
 
     def _add_spread(self, reference: NDArray[np.float64]) -> None:
         # Welford, Technometrics 4 (1962): sums of squares around a running mean.

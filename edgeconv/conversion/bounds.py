@@ -7,7 +7,7 @@ are held to what the recipe says, and flagged where it says nothing.
 
 from __future__ import annotations
 
-from edgeconv.analysis.agreement import OutputComparison
+from edgeconv.analysis.agreement import LOWEST, OutputComparison
 from edgeconv.recipe.specs import VerifyOptions
 from edgeconv.results.agreement import OutputAgreement
 from edgeconv.results.effect import Note
@@ -25,10 +25,10 @@ def judge_output(
 ) -> tuple[OutputAgreement, list[Note]]:
     """The agreement of one output with its bound, and what to flag."""
     passed, bound = _judge(figures, options)
-    notes = []
+    notes = _infinity_notes(name, figures)
     if not figures.finite:
         passed = False
-        notes.append(_flag(name, "It holds NaN or infinity where the source has a number."))
+        notes.append(_flag(name, "NaN or infinity is not where the source has the same."))
     elif not bound:
         notes += _flags(name, figures, options)
     agreement = OutputAgreement(
@@ -78,6 +78,20 @@ def _judge(figures: OutputComparison, options: VerifyOptions) -> tuple[bool, str
     if least is None or snr is None:
         return True, ""
     return kept, f"≥ {least:g} dB"
+
+
+def _infinity_notes(name: str, figures: OutputComparison) -> list[Note]:
+    notes = []
+    if figures.reference_nans:
+        words = f"The source itself gives NaN, {figures.reference_nans} times: no figure tells it."
+        notes.append(_flag(name, words))
+    if figures.lowest_for_infinity:
+        words = (
+            f"{figures.lowest_for_infinity} values are -infinity in the source and a number"
+            f" of at most {LOWEST:g} here, which counts as the same."
+        )
+        notes.append(Note(kind="info", subject=name, message=words))
+    return notes
 
 
 def _flags(name: str, figures: OutputComparison, options: VerifyOptions) -> list[Note]:

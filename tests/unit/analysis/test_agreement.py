@@ -102,6 +102,35 @@ def test_the_same_infinity_on_both_sides_agrees() -> None:
     assert not compare(reference, flipped).finite
 
 
+@pytest.mark.parametrize(
+    ("reference", "got"),
+    [
+        (np.inf, 7.0), (-np.inf, 7.0), (np.nan, 7.0), (np.inf, -np.inf), (np.inf, np.nan),
+        (np.nan, np.inf), (7.0, np.inf), (7.0, np.nan), (-np.inf, -65504.0), (np.inf, 3.4e38),
+        (-3.4e38, -np.inf),
+    ],
+)  # fmt: skip
+def test_what_is_finite_on_one_side_only_does_not_agree(reference: float, got: float) -> None:
+    expected = np.array([[1.0, reference], [3.0, 2.0]])
+    found = np.array([[1.0, got], [3.0, 2.0]])
+    assert not compare(expected, found).finite
+
+
+def test_the_lowest_number_stands_for_minus_infinity_and_is_counted() -> None:
+    reference = np.array([[1.0, -np.inf, -np.inf], [3.0, -np.inf, 0.0]])
+    got = np.array([[1.0, -3.4e38, -np.inf], [3.0, -3e38, 0.0]])
+    comparison = compare(reference, got)
+    assert comparison.finite
+    assert comparison.lowest_for_infinity == 2
+    assert comparison.max_abs_error == 0
+
+
+def test_nan_in_the_reference_is_counted() -> None:
+    reference = np.array([[1.0, np.nan], [np.nan, 2.0]])
+    assert compare(reference, reference).reference_nans == 2
+    assert compare(np.zeros((2, 2)), reference).reference_nans == 0
+
+
 def test_integers_are_compared_for_equality() -> None:
     reference, got = np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 5]])
     assert equal_share(reference, got) == 0.75

@@ -88,6 +88,38 @@ def test_nan_fails_whatever_the_bound() -> None:
         assert "NaN" in note.message
 
 
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_number_where_the_source_has_none_fails(precision: str, infinite: float) -> None:
+    reference = SCORES.copy()
+    reference[3, 3] = infinite
+    got = reference.copy()
+    got[3, 3] = 7
+    options = VerifyOptions(precision=precision)
+    agreement, notes = judge_output("y", compare(reference, got), options)
+    assert not agreement.passed
+    assert any("not where the source" in note.message for note in notes)
+
+
+def test_the_lowest_number_for_minus_infinity_passes_and_is_said() -> None:
+    reference, got = SCORES.copy(), SCORES.copy()
+    reference[3, 3], got[3, 3] = -np.inf, -3.4e38
+    agreement, [note] = judge_output("y", compare(reference, got), VerifyOptions(precision="fp32"))
+    assert agreement.passed
+    assert (note.kind, note.subject) == ("info", "y")
+    assert "1 values are -infinity" in note.message
+
+
+def test_nan_in_the_source_is_flagged_though_it_agrees() -> None:
+    reference = SCORES.copy()
+    reference[3, 3] = np.nan
+    figures = compare(reference, reference)
+    agreement, [note] = judge_output("y", figures, VerifyOptions(precision="fp32"))
+    assert agreement.passed
+    assert (note.kind, note.subject) == ("flagged", "y")
+    assert "source itself gives NaN" in note.message
+
+
 def test_integers_in_full_precision_have_to_be_equal() -> None:
     reference = np.arange(2000).reshape(20, 100)
     once, often = reference.copy(), reference.copy()
