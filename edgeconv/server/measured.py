@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +13,12 @@ from edgeconv.bench.record import decode
 from edgeconv.bench.summary import summarize
 from edgeconv.results.benchmark import BenchmarkSummary
 from edgeconv.server.blobs.blobs import Blobs
-from edgeconv.server.records import FailureOwner, FileRecord
+from edgeconv.server.records import BenchmarkRecord, FailureOwner, FileRecord
+from edgeconv.server.result_arrays import MAX_RESULT_BYTES as MAX_RESULT_BYTES
+from edgeconv.server.result_arrays import count_samples, read_arrays
 from edgeconv.server.store.store import Store
 
 _LOG = logging.getLogger(__name__)
-
-MAX_RESULT_BYTES = 256 * 1024 * 1024
-_MAX_ARRAYS = 1024
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,10 @@ async def take_outcome(
             raise EdgeconvError(
                 Reason.FIELD_INVALID, f"The record of 'benchmarks/{benchmark}' was not sent."
             )
-        summary = await asyncio.to_thread(_sum_up, blobs, samples, outputs, record.outputs)
+        summary = await asyncio.to_thread(_sum_up, blobs, samples, outputs, record)
     except EdgeconvError as error:
-        return await store.fleet.fail(benchmark, token, "infrastructure", error)
+        owner: FailureOwner = "device" if error.reason is Reason.DEVICE_FAILED else "infrastructure"
+        return await store.fleet.fail(benchmark, token, owner, error)
     except Exception:
         # A record or an npz can be malformed in ways that no check foresees; that ends
         # this attempt, not the agent's call.
@@ -68,43 +66,55 @@ async def take_outcome(
 
 
 def _sum_up(
-    blobs: Blobs, samples: FileRecord, outputs: FileRecord | None, reference: FileRecord | None
+    blobs: Blobs, record: FileRecord, outputs: FileRecord | None, benchmark: BenchmarkRecord
 ) -> BenchmarkSummary:
-    summary = summarize(decode(blobs.read_whole(samples)))
-    if outputs is None or reference is None:
+    """The summary; outputs that were not sent leave it without the device's agreement."""
+    summary = summarize(decode(blobs.read_whole(record)))
+    if outputs is None or benchmark.samples is None or benchmark.outputs is None:
         return summary
-    snr_db, argmax = compare_outputs(blobs.read_whole(reference), blobs.read_whole(outputs))
+    snr_db, argmax = compare_outputs(
+        blobs.read_whole(benchmark.outputs),
+        blobs.read_whole(outputs),
+        count_samples(blobs.read_whole(benchmark.samples)),
+    )
     return summary.model_copy(update={"device_snr_db": snr_db, "device_argmax_agreement": argmax})
 
 
-def compare_outputs(reference: bytes, got: bytes) -> tuple[float | None, float | None]:
+def compare_outputs(
+    reference: bytes, got: bytes, samples: int
+) -> tuple[float | None, float | None]:
     """Agreement of a device's outputs with the source's: the worst over all outputs.
 
     Args:
-        reference: An npz, output name → [samples, …].
-        got: Likewise, for the first samples of those.
+        reference: An npz, output name → [at least `samples`, …].
+        got: Likewise, for the first samples of those: all that were sent, or as many as
+            256 MiB hold.
+        samples: How many were sent.
 
     Returns:
         Signal-to-noise ratio in dB, and the share of samples with the same argmax; None
         where no output tells.
 
     Raises:
-        EdgeconvError: DEVICE_FAILED when an output is missing or has another shape.
+        EdgeconvError: DEVICE_FAILED when an output is missing, has another shape, type or
+            count than asked for, or holds NaN or infinity where the source has a number;
+            LIMIT_EXCEEDED.
     """
     from edgeconv.analysis.agreement import compare
 
-    found = dict(_arrays(got))
+    found = dict(read_arrays(got))
+    count = _check_count(found, samples)
     snr: list[float] = []
     argmax: list[float] = []
-    for name, expected in _arrays(reference):
+    for name, expected in read_arrays(reference, rows=count):
         array = found.get(name)
-        if array is None or array.shape[1:] != expected.shape[1:] or len(array) > len(expected):
-            raise EdgeconvError(
-                Reason.DEVICE_FAILED,
-                f"The device's output {name!r} is missing or has another shape than the source's.",
-                output=name,
-            )
-        comparison = compare(expected[: len(array)], array)
+        if array is None or array.shape != expected.shape:
+            raise _fault(name, "is missing or has another shape than the source's")
+        if array.dtype.name != expected.dtype.name:
+            raise _fault(name, f"is {array.dtype.name}, and {expected.dtype.name} in the source")
+        comparison = compare(expected, array)
+        if not comparison.finite:
+            raise _fault(name, "holds NaN or infinity where the source has a number")
         if comparison.snr_db is not None:
             snr.append(comparison.snr_db)
         if comparison.argmax_agreement is not None:
@@ -112,15 +122,26 @@ def compare_outputs(reference: bytes, got: bytes) -> tuple[float | None, float |
     return min(snr, default=None), min(argmax, default=None)
 
 
-def _arrays(data: bytes) -> Iterator[tuple[str, Any]]:
-    """The arrays of an npz, each read when it is asked for; never unpickles."""
-    import numpy as np
+def _check_count(found: Mapping[str, Any], samples: int) -> int:
+    """For how many samples there are outputs; fewer than sent only where no more fit."""
+    counts = {len(array) if array.ndim else 0 for array in found.values()}
+    count = min(counts, default=0)
+    if len(counts) == 1 and count == samples:
+        return count
+    held = sum(array.nbytes for array in found.values())
+    if len(counts) == 1 and 0 < count < samples:
+        one_more = held // count * (count + 1)
+        if one_more > MAX_RESULT_BYTES:
+            return count
+    raise EdgeconvError(
+        Reason.DEVICE_FAILED,
+        f"The device sent outputs of {', '.join(map(str, sorted(counts))) or 'no'} samples,"
+        f" not of the {samples} that it was given.",
+        samples=samples,
+    )
 
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
-        if len(members) > _MAX_ARRAYS or sum(m.file_size for m in members) > MAX_RESULT_BYTES:
-            raise EdgeconvError(Reason.LIMIT_EXCEEDED, "The device's outputs are too large.")
-        for member in members:
-            with archive.open(member) as stream:
-                array = np.lib.format.read_array(stream, allow_pickle=False)
-            yield member.filename.removesuffix(".npy"), array
+
+def _fault(output: str, words: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.DEVICE_FAILED, f"The device's output {output!r} {words}.", output=output
+    )

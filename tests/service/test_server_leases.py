@@ -60,10 +60,22 @@ async def _benchmarking(service: QuickService, recipe: str = ONE, selector: str 
 
 async def _deliver(agent: HandAgent, given: agents_pb2.Assignment, record: bytes) -> None:
     agent.hold(given)
-    digest = await agent.upload(given.lease, "record", record)
-    agent.end(given.lease, agents_pb2.LeaseResult(record_digest=digest))
+    result = agents_pb2.LeaseResult(
+        record_digest=await agent.upload(given.lease, "record", record),
+        outputs_digest=await agent.upload(given.lease, "outputs", await _outputs(agent, given)),
+    )
+    agent.end(given.lease, result)
     answer = await agent.synchronize()
     assert list(answer.acknowledged) == [given.lease]
+
+
+async def _outputs(
+    agent: HandAgent, given: agents_pb2.Assignment, change: Callable[[Any], Any] = lambda y: y
+) -> bytes:
+    """What the quick model gives for the samples, changed."""
+    samples = next(file for file in given.files if file.role == "samples")
+    inputs = np.load(io.BytesIO(await agent.fetch(given.lease, samples.digest)))["x"]
+    return _npz(y=change(inputs[:, :, :2] * 2))
 
 
 def _npz(**arrays: Any) -> bytes:
@@ -88,7 +100,6 @@ def test_a_benchmark_goes_the_whole_way(play: Play) -> None:
         artifact = await agent.fetch(given.lease, files["artifact"].digest)
         assert digest_bytes(artifact) == files["artifact"].digest
         assert await agent.fetch(given.lease, files["artifact"].digest, 10) == artifact[10:]
-        samples = np.load(io.BytesIO(await agent.fetch(given.lease, files["samples"].digest)))
         agent.hold(given, "measuring: steady")
         await agent.synchronize()
         device = await service.client.get_device("devices/a")
@@ -96,7 +107,7 @@ def test_a_benchmark_goes_the_whole_way(play: Play) -> None:
             devices_pb2.DEVICE_STATE_BUSY, "measuring: steady",
         )  # fmt: skip
         record = _record()
-        outputs = _npz(y=samples["x"][:3, :, :2] * 2)
+        outputs = await _outputs(agent, given)
         result = agents_pb2.LeaseResult(
             record_digest=await agent.upload(given.lease, "record", record),
             outputs_digest=await agent.upload(given.lease, "outputs", outputs),
@@ -142,15 +153,13 @@ def test_outputs_that_differ_on_the_device_show(play: Play) -> None:
         conversion = await _benchmarking(service)
         agent = service.agent()
         (given,) = (await agent.synchronize()).assignments
-        samples = next(file for file in given.files if file.role == "samples")
-        inputs = np.load(io.BytesIO(await agent.fetch(given.lease, samples.digest)))["x"]
         agent.hold(given)
         agent.end(
             given.lease,
             agents_pb2.LeaseResult(
                 record_digest=await agent.upload(given.lease, "record", _record()),
                 outputs_digest=await agent.upload(
-                    given.lease, "outputs", _npz(y=-inputs[:, :, :2] * 2)
+                    given.lease, "outputs", await _outputs(agent, given, np.negative)
                 ),
             ),
         )
@@ -172,7 +181,9 @@ def test_outputs_that_differ_on_the_device_show(play: Play) -> None:
         (_record(), b"no npz"),
         (_record(), _npz(other=np.zeros((1, 1, 2)))),
         (_record(), _npz(y=np.zeros((1, 9, 9)))),
-        (_record(), _npz(y=np.zeros((99, 1, 2)))),
+        (_record(), _npz(y=np.zeros((99, 1, 2), np.float32))),
+        (_record(), _npz(y=np.zeros((0, 1, 2), np.float32))),
+        (_record(), _npz(y=np.full((4, 1, 2), np.nan, np.float32))),
         (_record(), _npz(y=np.array([{"pickled": 1}], dtype=object))),
     ],
 )
