@@ -81,8 +81,13 @@ def test_the_one_started_ahead_is_left_for_who_needs_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with _children(tmp_path) as children:
             await children.prepare()
+            (folder,) = (tmp_path / "scratch").iterdir()
             plain = await children.take("", from_ahead=False)
+            assert len([*(tmp_path / "scratch").iterdir()]) == 2
             ahead = await children.take("model")
+            await children.end(plain)
+            assert [*(tmp_path / "scratch").iterdir()] == [folder]
+            plain = await children.take("", from_ahead=False)
             assert plain is not ahead
             assert len([*(tmp_path / "scratch").iterdir()]) == 2
             await children.end(plain)

@@ -247,6 +247,17 @@ def test_a_dataset_is_checked_against_its_model(play: Callable[[Scenario], None]
     play(scenario)
 
 
+def test_no_child_that_knows_a_model_reads_a_dataset(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: QuickService) -> None:
+        # A child that has read this model would refuse each dataset, and tell the journal.
+        model = await service.model(steps={"inspect-dataset": "fail"})
+        name = await service.dataset("d", model=model, **FITS)
+        assert (await service.client.wait_dataset(name)).samples == 8
+        assert service.journal == ["inspect"]
+
+    play(scenario)
+
+
 def test_a_dataset_waits_for_the_inspection_of_its_model(
     play: Callable[[Scenario], None], tmp_path: Path
 ) -> None:

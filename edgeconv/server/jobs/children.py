@@ -68,14 +68,16 @@ class Children:
             await self._put(_Idle(await self._start(), "", 0, _now()))
 
     async def take(self, model: str, *, from_ahead: bool = True) -> JobChild:
-        """A child for a model, given by the digest of its bundle.
+        """A child for a model, given by the digest of its bundle, or "" for none.
 
         Args:
             from_ahead: Whether it may be the one that was started ahead; it had better be
                 kept for work that needs all the libraries.
         """
         async with self._lock:
-            for wanted in (model, "") if from_ahead else (model,):
+            for wanted in (model, ""):
+                if not wanted and not from_ahead:
+                    break
                 for idle in self._idle:
                     if idle.model == wanted and idle.child.alive:
                         self._idle.remove(idle)

@@ -53,10 +53,8 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
         if model is not None and model.state == "inspecting":
             return
         bundle = Bundle(record.files, record.digest, {})
-        output = await _inspect(
-            tools, StepKind.INSPECT_DATASET, bundle, model.digest if model else "",
-            from_ahead=False,
-        )  # fmt: skip
+        # What is read is kept for all who send these bytes, so no model may have a say in it.
+        output = await _inspect(tools, StepKind.INSPECT_DATASET, bundle, "", from_ahead=False)
         inspection = DatasetInspection.model_validate(output.facts["inspection"])
         if model is not None and model.inspection is not None:
             check_fit(inspection, model.inspection.inputs)
