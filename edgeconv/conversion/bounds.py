@@ -2,7 +2,9 @@
 
 Full precision has a bound always: below 60 dB a converter's fault is likelier than
 rounding, unless the error is at the noise of floats of the output's size. Lossy variants
-are held to what the recipe says, and flagged where it says nothing.
+are held to what the recipe says, and flagged where it says nothing. An output that does
+not vary over the samples has no ratio: there its largest error counts, as a share of its
+largest value, by the same number of dB.
 """
 
 from __future__ import annotations
@@ -69,15 +71,31 @@ def _judge(figures: OutputComparison, options: VerifyOptions) -> tuple[bool, str
         return True, ""
     snr = figures.snr_db
     least = options.min_snr_db
-    kept = least is None or snr is None or snr >= least
+    kept = least is None or _reaches(figures, least)
     if exact:
         noise = FP32_SHARE_OF_PEAK * figures.max_abs_reference
         close = figures.max_abs_error <= noise or (snr is not None and snr >= FP32_SNR_DB)
         bound = f"≥ {FP32_SNR_DB:g} dB or error ≤ {FP32_SHARE_OF_PEAK:g} of the largest value"
-        return close and kept, bound if least is None else f"{bound}, and ≥ {least:g} dB"
-    if least is None or snr is None:
-        return True, ""
-    return kept, f"≥ {least:g} dB"
+        return close and kept, bound if least is None else f"{bound}, and {_bound(figures, least)}"
+    return kept, "" if least is None else _bound(figures, least)
+
+
+def _reaches(figures: OutputComparison, least_db: float) -> bool:
+    """Whether a ratio is reached; where there is none, whether the error is in proportion."""
+    if figures.snr_db is not None:
+        return figures.snr_db >= least_db
+    return figures.max_abs_error <= _share(least_db) * figures.max_abs_reference
+
+
+def _bound(figures: OutputComparison, least_db: float) -> str:
+    if figures.snr_db is not None:
+        return f"≥ {least_db:g} dB"
+    share = _share(least_db)
+    return f"error ≤ {share:.3g} of the largest value ({least_db:g} dB; the output does not vary)"
+
+
+def _share(ratio_db: float) -> float:
+    return float(10 ** (-ratio_db / 20))
 
 
 def _infinity_notes(name: str, figures: OutputComparison) -> list[Note]:
@@ -96,19 +114,33 @@ def _infinity_notes(name: str, figures: OutputComparison) -> list[Note]:
 
 def _flags(name: str, figures: OutputComparison, options: VerifyOptions) -> list[Note]:
     notes = []
-    snr, argmax = figures.snr_db, figures.argmax_agreement
+    argmax = figures.argmax_agreement
     if not figures.is_floating:
         if figures.equal_share < _ARGMAX_FLAG:
             notes.append(_flag(name, f"Only {figures.equal_share:.1%} of the values are equal."))
         return notes
-    if snr is not None and options.min_snr_db is None:
-        least = _FP16_FLAG_DB if options.precision == "fp16" else _FLAG_DB
-        if snr < least and (options.precision == "fp16" or argmax is None):
-            notes.append(_flag(name, f"{snr:.1f} dB against the source, below {least:g} dB."))
+    least = _FP16_FLAG_DB if options.precision == "fp16" else _FLAG_DB
+    if not _reaches(figures, least):
+        notes += _missed_flags(name, figures, least, options)
     if argmax is not None and argmax < _ARGMAX_FLAG:
         words = f"The largest element is the source's in {argmax:.1%} of the rows only."
         notes.append(_flag(name, words))
     return notes
+
+
+def _missed_flags(
+    name: str, figures: OutputComparison, least: float, options: VerifyOptions
+) -> list[Note]:
+    if figures.snr_db is None:
+        words = (
+            f"It does not vary over the samples, and its error of {figures.max_abs_error:.3g} is"
+            f" above {_share(least):.3g} of its largest value, {figures.max_abs_reference:.3g}."
+        )
+        return [_flag(name, words)]
+    # Lossy scores are told by their decisions, below.
+    if options.precision != "fp16" and figures.argmax_agreement is not None:
+        return []
+    return [_flag(name, f"{figures.snr_db:.1f} dB against the source, below {least:g} dB.")]
 
 
 def _flag(subject: str, message: str) -> Note:

@@ -43,6 +43,44 @@ def test_an_output_that_does_not_vary_is_held_to_the_error() -> None:
     assert not judge_output("y", compare(same, same + 1e-3), options)[0].passed
 
 
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_bound_holds_an_output_that_does_not_vary(precision: str) -> None:
+    same = np.full((8, 3), 50.0)
+    options = VerifyOptions(precision=precision, min_snr_db=40)
+    lost, _ = judge_output("y", compare(same, same + 130), options)
+    assert not lost.passed
+    assert lost.bound == "error ≤ 0.01 of the largest value (40 dB; the output does not vary)"
+    assert not judge_output("y", compare(same, same + 0.51), options)[0].passed
+    assert judge_output("y", compare(same, same + 0.49), options)[0].passed
+
+
+def test_one_sample_is_held_to_the_error_too() -> None:
+    options = VerifyOptions(precision="int8", min_snr_db=20)
+    one = SCORES[:1]
+    assert not judge_output("y", compare(one, one * 2), options)[0].passed
+    assert judge_output("y", compare(one, one * np.float32(1.01)), options)[0].passed
+
+
+def test_full_precision_that_does_not_vary_can_be_held_to_more() -> None:
+    same = np.full((8, 3), 50.0)
+    options = VerifyOptions(precision="fp32", min_snr_db=120)
+    assert not judge_output("y", compare(same, same + 2e-4), options)[0].passed
+    assert judge_output("y", compare(same, same + 4e-5), options)[0].passed
+
+
+@pytest.mark.parametrize(("precision", "share"), [("fp16", 0.01), ("int8", 0.1)])
+def test_without_a_bound_an_output_that_does_not_vary_is_flagged(
+    precision: str, share: float
+) -> None:
+    same = np.full((8, 3), 50.0)
+    options = VerifyOptions(precision=precision)
+    assert judge_output("y", compare(same, same + 49 * share), options)[1] == []
+    agreement, [note] = judge_output("y", compare(same, same + 51 * share), options)
+    assert (agreement.passed, agreement.bound) == (True, "")
+    assert (note.kind, note.subject) == ("flagged", "y")
+    assert "does not vary" in note.message
+
+
 def test_the_recipe_can_ask_for_more_in_full_precision() -> None:
     options = VerifyOptions(precision="fp32", min_snr_db=80)
     assert not judge_output("y", noisy(70), options)[0].passed
