@@ -12,6 +12,7 @@ from edgeconv.base.quantities import format_ns
 from edgeconv.results.benchmark import BenchmarkSummary
 from edgeconv.results.effect import Note
 from edgeconv.results.job import JobState
+from edgeconv.server.device_numbers import doubts
 from edgeconv.server.records import BenchmarkRecord, VariantRecord
 
 Measured = Mapping[tuple[str, str], BenchmarkSummary]
@@ -21,17 +22,22 @@ Measured = Mapping[tuple[str, str], BenchmarkSummary]
 def judge(
     variants: Sequence[VariantRecord], benchmarks: Sequence[BenchmarkRecord]
 ) -> list[VariantRecord]:
-    """The variants with their notes and their place on the Pareto front."""
+    """The variants with their notes and their place on the Pareto front.
+
+    A variant that a device computed wrongly, or whose numbers there were not checked, has
+    no place on it.
+    """
     measured = {
         (benchmark.variant, benchmark.device): benchmark.summary
         for benchmark in benchmarks
         if benchmark.summary is not None
     }
-    front = _front(variants, measured)
+    doubted = {variant.name: _doubts(variant, benchmarks) for variant in variants}
+    front = _front([variant for variant in variants if not doubted[variant.name]], measured)
     return [
         variant.model_copy(
             update={
-                "notes": tuple(_notes(variant, measured)),
+                "notes": (*_notes(variant, measured), *doubted[variant.name]),
                 "on_pareto_front": variant.name in front,
             }
         )
@@ -60,6 +66,15 @@ def final_state(
     if counts["verified"] < len(variants) or unmeasured:
         return "partly_succeeded", None
     return "succeeded", None
+
+
+def _doubts(variant: VariantRecord, benchmarks: Sequence[BenchmarkRecord]) -> list[Note]:
+    last = {
+        benchmark.device: benchmark
+        for benchmark in benchmarks
+        if benchmark.variant == variant.name and benchmark.summary is not None
+    }
+    return [note for benchmark in last.values() for note in doubts(variant, benchmark)]
 
 
 def _notes(variant: VariantRecord, measured: Measured) -> list[Note]:

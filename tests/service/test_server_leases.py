@@ -168,6 +168,9 @@ def test_outputs_that_differ_on_the_device_show(play: Play) -> None:
         summary = ended.variants[0].benchmarks[0].summary
         assert summary.device_snr_db < 0
         assert summary.device_argmax_agreement == 0
+        (note,) = ended.variants[0].notes
+        assert (note.kind, note.subject) == ("flagged", "devices/a")
+        assert not ended.variants[0].on_pareto_front
 
     play(scenario)
 

@@ -105,6 +105,76 @@ def test_the_front_is_over_quality_latency_and_size() -> None:
     assert _front(variants, []) == {"fp32.onnx", "int8.onnx"}
 
 
+SENT = FileRecord(name="npz", digest="s", size_bytes=1, parts=())
+
+
+def _checked(benchmark: BenchmarkRecord, *, outputs_digest: str = "o") -> BenchmarkRecord:
+    """The benchmark, with samples sent and outputs returned."""
+    sent = {"samples": SENT, "outputs": SENT, "outputs_digest": outputs_digest}
+    return benchmark.model_copy(update=sent)
+
+
+@pytest.mark.parametrize(
+    ("host_db", "device_db", "is_flagged"),
+    [
+        (90.0, -3.0, True),
+        (90.0, 59.9, True),
+        (90.0, 60.0, False),
+        (300.0, 120.0, False),
+        (30.0, 19.9, True),
+        (30.0, 20.0, False),
+        (30.0, 300.0, False),
+        (30.0, None, False),
+        (None, 5.0, False),
+    ],
+)
+def test_a_device_far_below_the_host_is_flagged_and_off_the_front(
+    host_db: float | None, device_db: float | None, is_flagged: bool
+) -> None:
+    variants = [_variant("fp32.onnx", snr_db=host_db), _variant("big.onnx", snr_db=9, size=200)]
+    fast = _checked(_measured("fp32.onnx", 500, device_snr_db=device_db))
+    (judged, other) = judge(variants, [fast, _measured("big.onnx", 1000)])
+    assert [note.kind for note in judged.notes] == (["flagged"] if is_flagged else [])
+    assert judged.on_pareto_front is not is_flagged
+    # What only the doubted one dominated takes its place.
+    assert other.on_pareto_front is is_flagged
+    if is_flagged:
+        (note,) = judged.notes
+        assert note.subject == "devices/a"
+        for word in ("devices/a", f"{device_db:.1f} dB", f"{host_db:.1f} dB"):
+            assert word in note.message
+
+
+@pytest.mark.parametrize(("share", "is_flagged"), [(0.85, True), (0.95, False)])
+def test_without_a_ratio_the_largest_element_tells(share: float, is_flagged: bool) -> None:
+    output = OutputAgreement(output="y", argmax_agreement=1.0, passed=True)
+    agreement = Agreement(outputs=(output,), passed=True)
+    variant = _variant("fp32.onnx").model_copy(update={"agreement": agreement})
+    benchmark = _checked(_measured("fp32.onnx", 500, device_argmax_agreement=share))
+    (judged,) = judge([variant], [benchmark])
+    assert bool(judged.notes) is is_flagged
+    assert judged.on_pareto_front is not is_flagged
+
+
+def test_outputs_that_were_not_sent_are_said() -> None:
+    variants = [_variant("fp32.onnx")]
+    benchmark = _checked(_measured("fp32.onnx", 500), outputs_digest="")
+    (judged,) = judge(variants, [benchmark])
+    (note,) = judged.notes
+    assert (note.kind, note.subject) == ("flagged", "devices/a")
+    assert "not checked" in note.message
+    assert not judged.on_pareto_front
+    # Where nothing was asked for there is nothing to miss.
+    assert judge(variants, [_measured("fp32.onnx", 500)])[0].notes == ()
+
+
+def test_what_a_device_computed_last_counts() -> None:
+    bad = _checked(_measured("fp32.onnx", 500, device_snr_db=1.0))
+    good = _checked(_measured("fp32.onnx", 500, device_snr_db=80.0))
+    assert judge([_variant("fp32.onnx")], [bad, good])[0].notes == ()
+    assert judge([_variant("fp32.onnx")], [good, bad])[0].notes
+
+
 def test_the_task_metric_is_the_quality_where_all_have_it() -> None:
     better = [_variant("a.onnx", snr_db=10, metric=0.9), _variant("b.onnx", snr_db=90, metric=0.8)]
     assert _front(better, []) == {"a.onnx"}
