@@ -28,6 +28,7 @@ class Promise:
 TEXT_DIRECTION = Promise("text direction", (0.95, 0.99), {"int8": 1.5, "prune20-int8": 3.0})
 DIGITS = Promise("digits", None, {"prune50-int8": 2.0})
 MAX_INT8_TFLITE_RATIO = 0.4
+SLOWER_FROM = 1.05
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,19 @@ def bars(result: JobResult, promise: Promise, *, judge_accuracy: bool) -> list[B
 
 
 def is_clearly_slower(variant: VariantResult, parent: VariantResult) -> bool:
-    """Whether the interval of the median lies above the parent's on the same device."""
+    """Whether the median and its interval lie above the parent's on the same device.
+
+    By 5 % at least: the two were measured one after another, so less tells nothing.
+    """
     for mine in variant.benchmarks:
         for other in parent.benchmarks:
             if mine.device != other.device or not mine.summary or not other.summary:
                 continue
             own, base = mine.summary.percentile(50), other.summary.percentile(50)
-            if own and base and own.low_ns and base.high_ns and own.low_ns > base.high_ns:
+            if not (own and base and own.value_ns and base.value_ns):
+                continue
+            is_apart = bool(own.low_ns and base.high_ns and own.low_ns > base.high_ns)
+            if is_apart and own.value_ns / base.value_ns >= SLOWER_FROM:
                 return True
     return False
 

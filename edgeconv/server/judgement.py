@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from edgeconv.analysis.pareto import pareto_front
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.base.quantities import format_ns
 from edgeconv.results.benchmark import BenchmarkSummary
 from edgeconv.results.effect import Note
 from edgeconv.results.job import JobState
 from edgeconv.server.device_numbers import doubts
+from edgeconv.server.pace import pace_note
 from edgeconv.server.records import BenchmarkRecord, VariantRecord
 
 Measured = Mapping[tuple[str, str], BenchmarkSummary]
@@ -88,28 +88,9 @@ def _notes(variant: VariantRecord, measured: Measured) -> list[Note]:
             message = f"The measurement on {device} is unstable: {reasons}."
             notes.append(Note(kind="unstable", subject=device, message=message))
         before = measured.get((parent, device))
-        if before is not None and (factor := _slower(before, summary)) is not None:
-            message = (
-                f"On {device} it takes {factor:.2f} × as long as {parent}"
-                f" ({_p50(summary)} against {_p50(before)})."
-            )
-            notes.append(Note(kind="slower", subject=device, message=message))
+        if before is not None and (note := pace_note(device, parent, before, summary)):
+            notes.append(note)
     return notes
-
-
-def _slower(before: BenchmarkSummary, after: BenchmarkSummary) -> float | None:
-    """By what factor the median grew, if the intervals of the two don't overlap."""
-    old, new = before.percentile(50), after.percentile(50)
-    if old is None or new is None or not old.value_ns or not new.value_ns:
-        return None
-    old_high = old.value_ns if old.high_ns is None else old.high_ns
-    new_low = new.value_ns if new.low_ns is None else new.low_ns
-    return new.value_ns / old.value_ns if new_low > old_high else None
-
-
-def _p50(summary: BenchmarkSummary) -> str:
-    found = summary.percentile(50)
-    return format_ns(found.value_ns) if found and found.value_ns else "n/a"
 
 
 def _front(variants: Sequence[VariantRecord], measured: Measured) -> set[str]:

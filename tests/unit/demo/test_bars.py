@@ -102,6 +102,12 @@ def test_slower_variant_has_to_be_flagged() -> None:
     assert broken(judge(fp32, flagged, pruned)) == []
 
 
+def test_a_few_percent_more_need_no_flag() -> None:
+    fp32, _, pruned = good()
+    close = variant("int8.tflite", 0.97, size=300, parent="fp32.tflite", median_ns=1049)
+    assert broken(judge(fp32, close, pruned)) == []
+
+
 def test_pruned_variant_says_what_was_removed() -> None:
     [words] = [bar.words for bar in judge(*good()) if "channels removed" in bar.words]
     assert "40 of 200 channels removed; MACs 9.00 M → 6.00 M (-33%)" in words
