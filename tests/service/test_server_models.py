@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -77,6 +79,47 @@ def test_a_model_that_cannot_be_read_is_rejected_with_the_reason(
         assert "REJECTED" in caught.value.message
         # The server goes on.
         assert await service.model() == "models/m/versions/2"
+
+    play(scenario)
+
+
+def test_a_damaged_blob_is_not_laid_at_the_model_s_door(
+    play: Callable[[Scenario], None], tmp_path: Path
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        gate = tmp_path / "gate"
+        await service.send_model(gates={"inspect": str(gate)})
+        # It waits for the first one, so that its bytes can rot before they are read.
+        name = await service.send_model()
+        sent = await service.client.get_model_version(name)
+        digest = sent.files[0].digest.removeprefix("sha256:")
+        (tmp_path / "state" / "blobs" / "sha256" / digest[:2] / digest).write_bytes(b"rotten")
+        gate.touch()
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.wait_model_version(name)
+        assert caught.value.reason is Reason.BLOB_DAMAGED
+        assert "The server failed" in caught.value.message
+        again = await service.client.create_model_version(
+            "models/m", [service.folder / "model.json"]
+        )
+        await service.client.wait_model_version(again.name)
+
+    play(scenario)
+
+
+def test_a_child_that_was_killed_once_is_not_laid_at_the_model_s_door(
+    play: Callable[[Scenario], None], tmp_path: Path
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        gate = tmp_path / "gate"
+        name = await service.send_model(gates={"inspect": str(gate)})
+        async with asyncio.timeout(30):
+            while not service.journal:
+                await asyncio.sleep(0.01)
+        os.kill(int((service.folder / "journal").read_text().split()[1]), signal.SIGKILL)
+        gate.touch()
+        await service.client.wait_model_version(name)
+        assert service.journal == ["inspect", "inspect"]
 
     play(scenario)
 

@@ -17,6 +17,8 @@ from edgeconv.server.records import DatasetRecord, ModelVersionRecord, StepOutpu
 
 _LOG = logging.getLogger(__name__)
 
+_OUR_FAULTS = (Reason.BLOB_DAMAGED, Reason.INTERNAL)
+
 
 async def inspect_model(tools: Tools, name: str) -> None:
     """Ends the inspection of a model version.
@@ -67,10 +69,21 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
 
 
 def _as_error(name: str, fault: Exception) -> EdgeconvError:
-    if isinstance(fault, EdgeconvError):
+    """What ends an inspection: a fault of the server's own is not laid at the file's door."""
+    if not isinstance(fault, EdgeconvError):
+        known = EdgeconvError(Reason.INTERNAL, "its log says where.")
+    elif fault.reason in _OUR_FAULTS:
+        known = fault
+    else:
         return fault
     _LOG.error("inspecting %s broke off", name, exc_info=fault)
-    return EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
+    error = EdgeconvError(
+        known.reason,
+        f"The server failed, which says nothing about {name!r}: {known.message}",
+        fix="Send the same files again as a new version or dataset; they are read anew.",
+    )
+    error.metadata = dict(known.metadata)
+    return error
 
 
 async def _model_of(tools: Tools, record: DatasetRecord) -> ModelVersionRecord | None:
@@ -112,4 +125,12 @@ async def _inspect(
             if child is not None:
                 await tools.children.end(child)
 
+    try:
+        return (await once(tools, key, kind.value, make)).output
+    except EdgeconvError as error:
+        if error.reason is not Reason.CHILD_DIED:
+            raise
+        # A child also dies of what is no fault of the file, such as a machine that is short
+        # of memory for a moment. Only a file that ends two children is blamed.
+        _LOG.warning("%s is done once more, in a new child: %s", kind.value, error.message)
     return (await once(tools, key, kind.value, make)).output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,13 +25,14 @@ class FileService(files_pb2_grpc.FileServiceServicer):
     async def FindMissingParts(
         self, request: files_pb2.FindMissingPartsRequest, context: Any
     ) -> files_pb2.FindMissingPartsResponse:
-        """Parts that the caller has not sent yet."""
+        """Parts that the caller has not sent yet, or that were found damaged since."""
         if len(request.parts) > MAX_PARTS:
             raise refuse("parts", f"there are {len(request.parts)}; {MAX_PARTS} are allowed")
         parts = [check_part(part, f"parts[{i}]") for i, part in enumerate(request.parts)]
         digests = [part.digest for part in parts]
         sent = await self._tools.store.senders.sizes(PRINCIPAL.get(), digests)
-        missing = dict.fromkeys(digest for digest in digests if digest not in sent)
+        held = await asyncio.to_thread(lambda: {d for d in sent if self._tools.blobs.holds(d)})
+        missing = dict.fromkeys(digest for digest in digests if digest not in held)
         # Somebody is about to bring a model: by the time it is here a child is ready.
         await self._tools.children.prepare()
         return files_pb2.FindMissingPartsResponse(missing_digests=missing)
