@@ -32,7 +32,7 @@ async def once(
 
     Raises:
         EdgeconvError: that of `make`; LIMIT_EXCEEDED when servers died over it too often;
-            INTERNAL when the claim was lost on the way.
+            INTERNAL when the claim was lost on the way to one who has no result yet.
     """
     held: list[int] = []
 
@@ -63,12 +63,16 @@ async def once(
                 step=name,
             )
         output = await make()
-        if not await tools.store.steps.finish(key, claim_now.token, output):
+        if await tools.store.steps.finish(key, claim_now.token, output):
+            held.clear()
+            return StepCome(output, False)
+        # Another executor took this one for dead. Its result is the one that counts.
+        winner = await tools.store.steps.output(key)
+        if winner is None:
             raise EdgeconvError(
                 Reason.INTERNAL, f"Step {name} was taken over by another server.", step=name
             )
-        held.clear()
-        return StepCome(output, False)
+        return StepCome(winner, True)
     finally:
         for token in held:
             await _to_the_end(tools.store.steps.release(key, token))
