@@ -163,6 +163,7 @@ def test_a_model_of_several_parts_comes_back_from_any_offset(
         ("models/m/versions/1", "model.json", -1, Reason.FIELD_INVALID),
         ("models/m/versions/1", "model.json", 10**9, Reason.FIELD_INVALID),
         ("models/m/versions/9", "model.json", 0, Reason.NOT_FOUND),
+        (f"models/m/versions/{10**30}", "model.json", 0, Reason.NOT_FOUND),
         ("models/m/versions/x", "model.json", 0, Reason.NOT_FOUND),
         ("datasets/none", "data.npz", 0, Reason.NOT_FOUND),
         ("conversions/none/variants/fp32.onnx", "f", 0, Reason.NOT_FOUND),

@@ -12,6 +12,7 @@ from edgeconv.server.records import FileRecord, Files
 from edgeconv.server.rpc.bundles import MAX_PARTS, check_part
 from edgeconv.server.rpc.fields import PRINCIPAL, refuse
 from edgeconv.server.rpc.incoming import read_data, read_header
+from edgeconv.server.rpc.models import version_number
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.v1 import files_pb2, files_pb2_grpc
 
@@ -63,8 +64,8 @@ class FileService(files_pb2_grpc.FileServiceServicer):
         files: Files | None = None
         if collection == "models":
             model, version = parse_name(resource, "models/*/versions/*", field="resource")
-            if version.isdigit():
-                found = await store.models.get(model, int(version))
+            if version.isascii() and version.isdigit():
+                found = await store.models.get(model, version_number(version))
                 files = found.files if found else None
         elif collection == "datasets":
             (dataset,) = parse_name(resource, "datasets/*", field="resource")

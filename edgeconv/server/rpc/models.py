@@ -17,6 +17,11 @@ from edgeconv.server.store.store import Store
 from edgeconv.v1 import models_pb2, models_pb2_grpc
 
 
+def version_number(digits: str) -> int:
+    """The number of a version; one beyond all that are given names none, and fits a column."""
+    return min(int(digits[:18]), 2**53)
+
+
 async def read_model_version(store: Store, name: str, *, field: str) -> ModelVersionRecord:
     """The version of that name; "latest" is the newest one.
 
@@ -26,8 +31,7 @@ async def read_model_version(store: Store, name: str, *, field: str) -> ModelVer
     model, version = parse_name(name, "models/*/versions/*", field=field)
     if version != "latest" and not (version.isascii() and version.isdigit()):
         raise refuse(field, f'{version!r} is neither a number nor "latest"')
-    # A number beyond those that were given names nothing, and fits no column.
-    number = None if version == "latest" else min(int(version[:18]), 2**53)
+    number = None if version == "latest" else version_number(version)
     found = await store.models.get(model, number)
     if found is None:
         raise EdgeconvError(Reason.NOT_FOUND, f"There is no {name!r}.", name=name)
