@@ -235,10 +235,13 @@ def _lost_agreement(variant: str, verified: StepOutput) -> EdgeconvError | None:
         return None
     outputs = agreement.outputs if agreement else ()
     failed = [output for output in outputs if not output.passed]
-    listed = "; ".join(f"output {o.output!r} misses {o.bound}" for o in failed)
+    listed = "; ".join(f"output {o.output!r} misses {o.bound or 'its bound'}" for o in failed)
+    notes = agreement.notes if agreement else ()
+    flagged = " ".join(note.message for note in notes if note.kind == "flagged")
+    words = listed or flagged.rstrip(".") or "a bound was missed"
     return EdgeconvError(
         Reason.AGREEMENT_LOST,
-        f"Variant {variant!r} does not compute the same: {listed or 'a bound was missed'}.",
+        f"Variant {variant!r} does not compute the same: {words}.",
         fix="Its files are kept for a look; another precision or method may agree better.",
         variant=variant,
     )

@@ -188,8 +188,17 @@ def test_the_metric_may_drop_by_what_the_recipe_says(
     assert len(notes) == (not kept)
 
 
-def test_a_drop_that_could_not_be_judged_is_said() -> None:
+@pytest.mark.parametrize(("reference", "value"), [(None, None), (0.9, None), (None, 0.9)])
+def test_a_drop_that_can_not_be_judged_is_not_held(
+    reference: float | None, value: float | None
+) -> None:
     options = VerifyOptions(precision="int8", max_drop=0.01)
-    passed, [note] = judge_metric(None, None, options)
-    assert passed
-    assert "not judged" in note.message
+    passed, [note] = judge_metric(reference, value, options)
+    assert not passed
+    assert (note.kind, note.subject) == ("flagged", "max_drop")
+    assert "no labels" in note.message
+    assert "Give evaluation data with labels" in note.message
+
+
+def test_without_a_bound_on_the_drop_no_labels_are_needed() -> None:
+    assert judge_metric(None, None, VerifyOptions(precision="int8")) == (True, [])

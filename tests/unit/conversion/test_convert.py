@@ -103,6 +103,16 @@ def test_onnx_without_data_takes_the_direct_road_and_refuses_int8(tmp_path: Path
     assert made["int8.onnx"].error.reason == "DATA_NEEDED"
 
 
+def test_a_bound_on_the_drop_without_labels_fails_and_says_what_to_do(tmp_path: Path) -> None:
+    source = write_dense_onnx(tmp_path / "dense.onnx")
+    recipe = parse_recipe("{version: 1, targets: [onnx], variants: {fp32: {max_drop: 1%}}}")
+    [result] = convert(source, recipe, tmp_path / "out")
+    assert result.state == "failed"
+    assert result.error is not None
+    assert result.error.reason == "AGREEMENT_LOST"
+    assert "Give evaluation data with labels" in result.error.message
+
+
 def test_onnx_becomes_tflite(tmp_path: Path) -> None:
     source = write_dense_onnx(tmp_path / "dense.onnx")
     recipe = parse_recipe("{version: 1, targets: [tflite], variants: {fp32: {}}}")

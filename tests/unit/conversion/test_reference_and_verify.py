@@ -225,6 +225,16 @@ def test_accuracy_may_drop_by_what_the_recipe_says(bench: Bench) -> None:
     assert kept.passed
 
 
+def test_a_drop_without_labels_is_not_held(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    bench.reference()
+    options = VerifyOptions(precision="int8", max_drop=0.01)
+    agreement = bench.verify(dense(bench.folder / "artifact"), options)
+    assert not agreement.passed
+    assert all(output.passed for output in agreement.outputs)
+    assert [note.subject for note in agreement.notes] == ["max_drop"]
+
+
 def test_nan_fails_and_is_said(bench: Bench) -> None:
     def write(path: Path, last: str) -> None:
         nodes = [
