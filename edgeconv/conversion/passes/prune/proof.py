@@ -49,6 +49,20 @@ def prove(
     return error
 
 
+def unvaried_outputs(exported: ExportedProgram, kept: Kept, runs: Sequence[Inputs]) -> list[int]:
+    """Places of the outputs that the zeroed original gives alike for all runs.
+
+    Where an output is saturated or constant, a fault before it does not reach it.
+    """
+    with _runnable(with_weights(exported, kept.zeroed()), torch.float32) as before:
+        made = [flat_outputs(before(*_copies(inputs))) for inputs in runs]
+    return [
+        place
+        for place, first in enumerate(made[0])
+        if all(_difference(first, other[place]) <= BOUND for other in made[1:])
+    ]
+
+
 def seeded_runs(
     exported: ExportedProgram, signature: Signature, calibration: Samples | None, seed: int
 ) -> list[Inputs]:

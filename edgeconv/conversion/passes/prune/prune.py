@@ -15,7 +15,13 @@ from edgeconv.conversion.passes.prune.activity import measure_activity
 from edgeconv.conversion.passes.prune.macs import count_macs, count_parameters
 from edgeconv.conversion.passes.prune.masks import Kept
 from edgeconv.conversion.passes.prune.plan import PrunePlan, make_plan, named, notes_of
-from edgeconv.conversion.passes.prune.proof import BOUND, failing, prove, seeded_runs
+from edgeconv.conversion.passes.prune.proof import (
+    BOUND,
+    failing,
+    prove,
+    seeded_runs,
+    unvaried_outputs,
+)
 from edgeconv.conversion.passes.prune.recovery import (
     Mode,
     Recovered,
@@ -62,9 +68,9 @@ class Prune:
         context.report(0.1, "removing channels")
         pruned = rewrite(program.exported, kept)
         context.report(0.2, "proving")
-        error = _prove(program, pruned, plan, kept, context)
+        error, weak = _prove(program, pruned, plan, kept, context)
         figures = _figures(program.exported, pruned, plan, error)
-        notes = list(notes_of(plan, options.round_to))
+        notes = [*notes_of(plan, options.round_to), *weak]
         if options.recover != "none":
             done = _recover(program, pruned, kept, runs, options.recover, context)
             pruned = with_weights(pruned, done.weights)
@@ -106,17 +112,28 @@ def _calibration_runs(program: Program, options: PruneOptions, context: Context)
 
 def _prove(
     program: Program, pruned: ExportedProgram, plan: PrunePlan, kept: Kept, context: Context
-) -> float:
+) -> tuple[float, list[Note]]:
+    """The error of the proof, and notes on outputs of which it says little."""
     runs = seeded_runs(program.exported, program.signature, context.calibration, context.seed)
     error = prove(program.exported, pruned, kept, runs)
     if error <= BOUND:
-        return error
+        names = [spec.name for spec in program.signature.outputs]
+        places = unvaried_outputs(program.exported, kept, runs)
+        return error, [_weak(names[place], len(runs)) for place in places]
 
     def holds(place: int) -> bool:
         alone = Kept(plan.walk, plan.dropped[place])
         return prove(program.exported, rewrite(program.exported, alone), alone, runs) <= BOUND
 
     raise failing([", ".join(group.layers) for group in plan.groups], holds)
+
+
+def _weak(output: str, runs: int) -> Note:
+    message = (
+        f"It is the same for all {runs} inputs of the proof that only removed channels make a"
+        " difference: the proof says little for it."
+    )
+    return Note(kind="flagged", subject=output, message=message)
 
 
 def _recover(

@@ -176,6 +176,27 @@ def test_what_is_not_finite_proves_nothing() -> None:
     assert prove(source.exported, rewrite(source.exported, kept), kept, runs) == float("inf")
 
 
+@pytest.mark.parametrize(("saturated", "flagged"), [(True, 1), (False, 0)])
+def test_an_output_that_does_not_vary_weakens_the_proof_and_is_flagged(
+    saturated: bool, flagged: int, tmp_path: Path
+) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 16, 3)
+            self.second = nn.Conv2d(16, 6, 3)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            made = self.second(self.first(x))
+            return made, (made + (1000 if saturated else 0)).sigmoid()
+
+    source = as_program(seeded(Two), (torch.randn(1, 3, 9, 9),))
+    _, effect = prune(source, tmp_path)
+    found = [note for note in effect.notes if note.kind == "flagged"]
+    assert len(found) == flagged
+    assert [note.subject for note in found] == [source.signature.outputs[1].name] * flagged
+
+
 def test_pruned_twice_is_proven_twice(tmp_path: Path) -> None:
     once, _ = prune(program("resnet"), tmp_path, ratio=0.4)
     folder = tmp_path / "once"
