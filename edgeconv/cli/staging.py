@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,16 +10,14 @@ from edgeconv.base.bundle import check_file_name
 
 
 def stage(files: Iterable[Path], folder: Path) -> None:
-    """Puts files into a new folder: hard links where the file system has them, else copies.
+    """Copies files into a new folder.
+
+    Never by hard links: what a child reads would be the user's own file, and onnx refuses
+    weights in a file that has more than one name.
 
     Raises:
         EdgeconvError: FIELD_INVALID for a name that a bundle can't hold.
     """
     folder.mkdir()
     for file in files:
-        target = folder / check_file_name(file.name)
-        source = file.resolve()
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copyfile(source, target)
+        shutil.copyfile(file, folder / check_file_name(file.name))

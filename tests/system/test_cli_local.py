@@ -51,6 +51,17 @@ def test_inspect_says_what_is_in_a_model(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dense.onnx"]
 
 
+def test_inspect_reads_weights_beside_the_model(tmp_path: Path) -> None:
+    inside = onnx.load(str(write_dense_onnx(tmp_path / "inside.onnx")))
+    model = tmp_path / "dense.onnx"
+    onnx.save(
+        inside, str(model), save_as_external_data=True, location="dense.onnx.data", size_threshold=0
+    )
+    done = _run("inspect", model, "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["inspection"]["parameters"] == 650
+
+
 def test_no_name_of_a_model_acts_on_the_terminal(tmp_path: Path) -> None:
     model = _hostile(tmp_path / "hostile.onnx")
     for flags in ((), ("--json",)):

@@ -79,5 +79,6 @@ def test_staging_holds_the_files_and_nothing_else(tmp_path: Path) -> None:
     staged = sorted((tmp_path / "staged").iterdir())
     assert [path.name for path in staged] == ["link.onnx", "net.onnx"]
     assert all(path.read_bytes() == b"abc" and not path.is_symlink() for path in staged)
+    assert all(path.stat().st_nlink == 1 for path in staged)
     with pytest.raises(EdgeconvError):
         stage([tmp_path / ".hidden"], tmp_path / "again")
