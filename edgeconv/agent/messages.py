@@ -28,11 +28,12 @@ _OWNERS = {
 
 @dataclass(frozen=True)
 class Identity:
-    """Who speaks: the agent's own id, this start of it, and its version."""
+    """Who speaks: the agent's own id, this start of it, its version, and where it runs."""
 
     agent: str
     incarnation: str
     version: str
+    place: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def to_request(
     """The agent's whole word."""
     request = agents_pb2.SynchronizeRequest(
         agent=identity.agent,
+        place=identity.place,
         incarnation=identity.incarnation,
         version=identity.version,
         devices=[_device(each) for each in devices],

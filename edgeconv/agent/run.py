@@ -65,12 +65,12 @@ async def run_agent(
     """
     devices = drivers or [LocalDriver(settings.device_name())]
     token = settings.read_token()
-    with held_state(settings.state) as agent_id:
+    with held_state(settings.state) as own:
         link = Link(settings.server, token)
         try:
             agent = _Agent(
                 settings,
-                Identity(agent_id, new_id(), __version__),
+                Identity(own.agent, new_id(), __version__, own.place),
                 link,
                 devices,
                 report,

@@ -7,15 +7,18 @@ import json
 import os
 import platform
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeconv.base.digests import digest_bytes
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id, parse_name
 
 GIB = 1024**3
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,23 @@ def name_of_host(host: str) -> str:
     return short[:63] or "this-machine"
 
 
+@dataclass(frozen=True)
+class OwnState:
+    """Who an agent is.
+
+    Attributes:
+        agent: Its id, kept in the folder over restarts, and copied with it.
+        place: Where it runs: another one for a copy of the folder and after a restart of the
+            machine. The folder's lock lets only one agent run in a place.
+    """
+
+    agent: str
+    place: str
+
+
 @contextmanager
-def held_state(state: Path) -> Iterator[str]:
-    """Makes the folder, holds its lock, and gives the agent's own id.
+def held_state(state: Path) -> Iterator[OwnState]:
+    """Makes the folder, holds its lock, and says who the agent is.
 
     Raises:
         EdgeconvError: STATE_LOCKED when another agent runs on the folder.
@@ -95,9 +112,19 @@ def held_state(state: Path) -> Iterator[str]:
                 fix="Stop it, or give this one a folder of its own.",
                 state=state,
             ) from None
-        yield _own_id(state / "agent.json")
+        yield OwnState(_own_id(state / "agent.json"), _place(descriptor))
     finally:
         os.close(descriptor)
+
+
+def _place(lock: int) -> str:
+    """Names this boot of this machine, and the lock's file; copies of either differ."""
+    try:
+        boot = _BOOT.read_text()
+    except OSError:
+        boot = f"{platform.node()} {uuid.getnode()}"
+    status = os.fstat(lock)
+    return digest_bytes(f"{boot} {status.st_dev} {status.st_ino}".encode())
 
 
 def _own_id(path: Path) -> str:

@@ -25,6 +25,7 @@ class HandAgent:
         token: str,
         *,
         agent: str = "agent-1",
+        place: str = "here",
         devices: Mapping[str, Mapping[str, str]] | None = None,
         runtimes: tuple[str, ...] = ("onnxruntime", "litert"),
     ) -> None:
@@ -34,6 +35,7 @@ class HandAgent:
         )
         self._metadata = (("authorization", f"Bearer {token}"),)
         self._agent = agent
+        self._place = place
         self._incarnation = new_id()
         self._devices = devices or {"devices/a": {}}
         self._runtimes = runtimes
@@ -50,6 +52,7 @@ class HandAgent:
         """One call; what the server acknowledges or revokes is dropped from `leases`."""
         request = agents_pb2.SynchronizeRequest(
             agent=self._agent,
+            place=self._place,
             incarnation=self._incarnation,
             version="0",
             devices=[

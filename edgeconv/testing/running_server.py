@@ -97,12 +97,13 @@ class QuickService:
 
     def agent(
         self, name: str = "agent-1", devices: Mapping[str, Mapping[str, str]] | None = None,
-        runtimes: tuple[str, ...] = ("onnxruntime", "litert"),
+        runtimes: tuple[str, ...] = ("onnxruntime", "litert"), place: str = "here",
     ) -> HandAgent:  # fmt: skip
         """An agent led by hand."""
         return HandAgent(
-            self.channel, self.endpoint.token, agent=name, devices=devices, runtimes=runtimes
-        )
+            self.channel, self.endpoint.token,
+            agent=name, place=place, devices=devices, runtimes=runtimes,
+        )  # fmt: skip
 
 
 @asynccontextmanager

@@ -283,6 +283,7 @@ class SynchronizeRequest(_message.Message):
     LEASES_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent's own id, kept over restarts of it."""
     incarnation: _builtins.str
@@ -292,6 +293,11 @@ class SynchronizeRequest(_message.Message):
     leaving: _builtins.bool
     """Whether the agent is ending: it takes nothing more, and what it does not hold
     goes back to the queue.
+    """
+    place: _builtins.str
+    """Where it runs: this boot of its machine and its state folder. A new start in the
+    same place takes over at once; one in another place, with a copied state folder,
+    is refused with ALREADY_EXISTS while the first is up.
     """
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentDevice]:
@@ -315,10 +321,11 @@ class SynchronizeRequest(_message.Message):
         leases: _abc.Iterable[Global___LeaseStatus] | None = ...,
         leaving: _builtins.bool = ...,
         wait: _duration_pb2.Duration | None = ...,
+        place: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "devices", b"devices", "incarnation", b"incarnation", "leases", b"leases", "leaving", b"leaving", "version", b"version", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "devices", b"devices", "incarnation", b"incarnation", "leases", b"leases", "leaving", b"leaving", "place", b"place", "version", b"version", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

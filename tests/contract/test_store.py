@@ -25,8 +25,8 @@ from edgeconv.server.records import (
     VariantRecord,
 )
 from edgeconv.server.store import schema
+from edgeconv.server.store.agents import AgentDevice, HeldLease, Word
 from edgeconv.server.store.conversions import NewConversion, VerifiedVariant
-from edgeconv.server.store.fleet import AgentDevice, HeldLease, Word
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.steps import MAX_LOST_RUNS, StepBusy, StepClaim, StepDone, StepGivenUp
 from edgeconv.server.store.store import Store
@@ -91,13 +91,13 @@ class Case:
 
     async def speak(
         self, *leases: HeldLease, agent: str = "agent", incarnation: str = "1",
-        devices: Iterable[str] = ("a",), leaving: bool = False,
+        devices: Iterable[str] = ("a",), leaving: bool = False, place: str = "here",
     ) -> Any:  # fmt: skip
         """An agent's word and the answer to it."""
         able = {"runtimes": {"onnxruntime": "1"}}
         word = Word(
             agent, incarnation, "0",
-            tuple(AgentDevice(name, able, {}) for name in devices), leases, leaving,
+            tuple(AgentDevice(name, able, {}) for name in devices), leases, leaving, place,
         )  # fmt: skip
         await self.store.fleet.hear(word)
         return await self.store.fleet.answer(word)
@@ -685,6 +685,44 @@ def test_two_live_agents_cannot_have_one_device(play: Play) -> None:
         device = await case.store.fleet.device("a")
         assert device is not None
         assert device.agent == "two"
+
+    play(scenario)
+
+
+def test_a_copied_agent_is_refused_until_the_first_is_gone(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.measuring()
+        (given,) = (await case.speak()).assigned
+        case.clock.advance(10 * S)
+        for incarnation in ("2", "3"):
+            with pytest.raises(EdgeconvError, match="heard 10 s ago") as caught:
+                await case.speak(incarnation=incarnation, place="there", devices=("b",))
+            assert caught.value.reason is Reason.ALREADY_EXISTS
+            assert "state folder" in caught.value.fix
+        # The first one lost nothing by it.
+        held = HeldLease(given.id, given.token, "busy", "")
+        assert not (await case.speak(held)).revoked
+        assert await case.store.fleet.device("b") is None
+        # When the first has been silent for long, the other is believed, and the first not.
+        case.clock.advance(31 * S)
+        (again,) = (await case.speak(incarnation="2", place="there")).assigned
+        assert again.id == given.id
+        assert again.token > given.token
+        with pytest.raises(EdgeconvError, match="up elsewhere"):
+            await case.speak(held)
+
+    play(scenario)
+
+
+def test_a_restarted_agent_takes_over_at_once_and_one_that_left_makes_room(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.measuring()
+        (given,) = (await case.speak()).assigned
+        (again,) = (await case.speak(incarnation="2")).assigned
+        assert again.token > given.token
+        await case.speak(incarnation="2", leaving=True)
+        (moved,) = (await case.speak(incarnation="3", place="there")).assigned
+        assert moved.token > again.token
 
     play(scenario)
 

@@ -340,6 +340,21 @@ def test_a_restarted_agent_gives_back_what_it_held(play: Play) -> None:
     play(scenario)
 
 
+def test_a_copied_state_folder_on_another_machine_is_refused_and_takes_nothing(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        await _benchmarking(service)
+        agent, copied = service.agent(), service.agent(place="elsewhere")
+        (given,) = (await agent.synchronize()).assignments
+        agent.hold(given)
+        refused = await _error(copied.synchronize())
+        assert refused.reason is Reason.ALREADY_EXISTS
+        assert "'agent-1' is up elsewhere" in refused.message
+        assert not (await agent.synchronize()).revoked
+        assert (await service.client.get_device("devices/a")).benchmark == given.lease.benchmark
+
+    play(scenario)
+
+
 def test_an_agent_that_leaves_gives_back_and_takes_nothing(play: Play) -> None:
     async def scenario(service: QuickService) -> None:
         conversion = await _benchmarking(service)
@@ -382,8 +397,11 @@ def test_a_lease_gives_its_own_files_only(play: Play) -> None:
 )
 def test_a_selector_chooses(play: Play, selector: str, runs: bool) -> None:
     async def scenario(service: QuickService) -> None:
-        await _benchmarking(service, selector=selector)
         agent = service.agent(devices={"devices/a": {"room": "lab"}})
+        await agent.synchronize()
+        others = {"devices/b": {"room": "hall"}}
+        await service.agent("agent-2", others).synchronize()
+        await _benchmarking(service, selector=selector)
         assert len((await agent.synchronize()).assignments) == runs
 
     play(scenario)

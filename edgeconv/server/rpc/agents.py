@@ -18,7 +18,8 @@ from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.fields import check_digest, refuse
 from edgeconv.server.rpc.incoming import read_data, read_header
 from edgeconv.server.rpc.service_tools import ServiceTools
-from edgeconv.server.store.fleet import AgentDevice, Answer, HeldLease, Word
+from edgeconv.server.store.agents import AgentDevice, HeldLease, Word
+from edgeconv.server.store.fleet import Answer
 from edgeconv.v1 import agents_pb2, agents_pb2_grpc, benchmarks_pb2, devices_pb2
 
 MAX_WAIT_S = 20.0
@@ -183,6 +184,7 @@ def _word(request: agents_pb2.SynchronizeRequest, ended: list[agents_pb2.Lease])
         devices=tuple(devices),
         leases=tuple(leases),
         leaving=request.leaving,
+        place=request.place,
     )
 
 

@@ -15,10 +15,10 @@ from edgeconv.server.changes import QUEUE
 from edgeconv.server.records import (
     BenchmarkRecord,
     DeviceRecord,
-    DeviceState,
     FailureOwner,
     FileRecord,
 )
+from edgeconv.server.store.agents import AgentDevice, Word, admit_agent
 from edgeconv.server.store.benchmarks import (
     NewBenchmark,
     end_benchmark,
@@ -41,38 +41,7 @@ from edgeconv.server.store.devices import (
     set_offline,
 )
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
-from edgeconv.server.store.tables import agents, benchmark_files, benchmarks, devices
-
-
-@dataclass(frozen=True)
-class AgentDevice:
-    """A device as its agent describes it."""
-
-    device: str
-    capabilities: dict[str, Any]
-    labels: dict[str, str]
-
-
-@dataclass(frozen=True)
-class HeldLease:
-    """A lease as its agent knows it."""
-
-    benchmark: str
-    token: int
-    device_state: DeviceState
-    message: str
-
-
-@dataclass(frozen=True)
-class Word:
-    """What an agent says: its whole state."""
-
-    agent: str
-    incarnation: str
-    version: str
-    devices: tuple[AgentDevice, ...]
-    leases: tuple[HeldLease, ...]
-    leaving: bool
+from edgeconv.server.store.tables import benchmark_files, benchmarks, devices
 
 
 @dataclass(frozen=True)
@@ -108,18 +77,11 @@ class Fleet:
         """Takes an agent's word: who it is, its devices and its heartbeats.
 
         Raises:
-            EdgeconvError: ALREADY_EXISTS for a device that a live agent has.
+            EdgeconvError: ALREADY_EXISTS for a device that a live agent has, and for an
+                agent that is up in another place.
         """
-        known = tx.row(sa.select(agents).where(agents.c.agent == word.agent))
-        values = {
-            "incarnation": word.incarnation,
-            "version": word.version,
-            "last_seen_ns": tx.now_ns,
-        }
-        if not insert_new(tx, agents, {"agent": word.agent, **values}):
-            tx.execute(sa.update(agents).where(agents.c.agent == word.agent).values(**values))
+        restarted = admit_agent(tx, word, self.silence_ns)
         held = {(lease.benchmark, lease.token): lease for lease in word.leases}
-        restarted = known is not None and known["incarnation"] != word.incarnation
         for record in _leases_of(tx, word.agent):
             if (record.id, record.token) in held:
                 tx.execute(

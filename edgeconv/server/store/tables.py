@@ -125,6 +125,7 @@ devices = sa.Table(
 agents = sa.Table(
     "agents", metadata,
     _text("agent", key=True), _text("incarnation"), _text("version"), _number("last_seen_ns"),
+    _text("place"),
 )  # fmt: skip
 
 executors = sa.Table(

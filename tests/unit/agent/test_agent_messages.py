@@ -18,7 +18,7 @@ from edgeconv.results.status import from_status
 from edgeconv.testing.fake_device import FAKE_CAPABILITIES
 from edgeconv.v1 import agents_pb2, benchmarks_pb2, devices_pb2
 
-ME = Identity("agent-1", "start-1", "0.1.0")
+ME = Identity("agent-1", "start-1", "0.1.0", "place-1")
 LEASE = Lease("benchmarks/b", 7)
 WORK = Assignment(LEASE, 30_000_000_000, "devices/d", "onnx", ())
 
@@ -32,6 +32,7 @@ def request_of(*held: Held, leaving: bool = False) -> agents_pb2.SynchronizeRequ
 def test_every_call_carries_the_whole_state() -> None:
     request = request_of(Held(WORK, 0, message="fetching files", fraction=-1))
     assert (request.agent, request.incarnation, request.version) == ("agent-1", "start-1", "0.1.0")
+    assert request.place == "place-1"
     assert request.wait == Duration(seconds=1, nanos=500_000_000)
     (status,) = request.leases
     assert status.lease == agents_pb2.Lease(benchmark="benchmarks/b", token=7)

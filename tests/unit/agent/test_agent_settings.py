@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,22 @@ def test_the_id_is_kept_and_a_damaged_one_is_made_anew(tmp_path: Path) -> None:
         pass
     with held_state(state) as second:
         assert second == first
+        assert second.place
     for damage in ("", "{", "[]", '{"agent": 3}', '{"agent": ""}'):
         (state / "agent.json").write_text(damage)
         with held_state(state) as third:
-            assert re.fullmatch("[0-9a-z]{16}", third)
-            assert third != first
+            assert re.fullmatch("[0-9a-z]{16}", third.agent)
+            assert third.agent != first.agent
+
+
+def test_a_copied_folder_is_the_same_agent_in_another_place(tmp_path: Path) -> None:
+    with held_state(tmp_path / "agent") as first:
+        pass
+    shutil.copytree(tmp_path / "agent", tmp_path / "copy")
+    with held_state(tmp_path / "agent") as again, held_state(tmp_path / "copy") as copied:
+        assert again == first
+        assert copied.agent == first.agent
+        assert copied.place != first.place
 
 
 def test_the_state_folder_is_its_owners_alone(tmp_path: Path) -> None:
