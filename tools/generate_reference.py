@@ -105,7 +105,7 @@ def errors_page() -> str:
     lines += ["the wire. The exit code is that of a command that ends with it.", ""]
     lines += ["| reason | gRPC status | exit code | |", "|---|---|---|---|"]
     for reason in Reason:
-        code = int(reason.status.exit_code)
+        code = int(reason.exit_code)
         lines += [f"| `{reason.name}` | {reason.status.name} | {code} | {escape(reason.meaning)} |"]
     lines += ["", "| exit code | |", "|---|---|"]
     lines += [f"| {int(code)} | {code.name.lower().replace('_', ' ')} |" for code in ExitCode]

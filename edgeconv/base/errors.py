@@ -39,9 +39,17 @@ class Status(Enum):
 
 
 class Reason(Enum):
-    """Why something was refused or failed: (status, one sentence)."""
+    """Why something was refused or failed: (status, one sentence).
+
+    The exit code is the status's, where the reason does not name one of its own.
+    """
 
     # What is seen at the call.
+    USAGE_INVALID = (
+        Status.INVALID_ARGUMENT,
+        "The command line has an unknown word or a bad value.",
+        ExitCode.USAGE,
+    )
     FIELD_INVALID = (Status.INVALID_ARGUMENT, "A field of the request is missing or malformed.")
     RECIPE_INVALID = (Status.INVALID_ARGUMENT, "The recipe has an unknown key or a bad value.")
     DIGEST_MISMATCH = (Status.INVALID_ARGUMENT, "The bytes sent don't have the digest named.")
@@ -82,9 +90,10 @@ class Reason(Enum):
     BLOB_DAMAGED = (Status.DATA_LOSS, "A stored blob does not have its digest.")
     INTERNAL = (Status.INTERNAL, "A fault of edgeconv itself.")
 
-    def __init__(self, status: Status, meaning: str) -> None:
+    def __init__(self, status: Status, meaning: str, exit_code: ExitCode | None = None) -> None:
         self.status = status
         self.meaning = meaning
+        self.exit_code = status.exit_code if exit_code is None else exit_code
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,7 @@ class EdgeconvError(Exception):
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of a command that ends with this error."""
-        return self.reason.status.exit_code
+        return self.reason.exit_code
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, for pipes and tables."""

@@ -112,7 +112,7 @@ def exit_code_of(result: JobResult) -> ExitCode:
         reasons = list(found) if len(found) == 1 else reasons
     reason = reasons[0] if reasons else Reason.NO_VARIANT.name
     known = Reason[reason] if reason in Reason.__members__ else Reason.INTERNAL
-    return known.status.exit_code
+    return known.exit_code
 
 
 def has_ended(result: JobResult) -> bool:

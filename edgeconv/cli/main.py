@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from importlib import import_module
 from types import FrameType
 from typing import NoReturn
@@ -11,8 +10,8 @@ from typing import NoReturn
 import click
 
 from edgeconv import __version__
-from edgeconv.base.errors import EdgeconvError
-from edgeconv.base.exit_codes import ExitCode
+from edgeconv.cli.failures import asks_for_json, failures_told
+from edgeconv.cli.terminal import terminal_of
 
 COMMANDS: dict[str, str] = {
     "convert": "Converts a model, verifies and measures what comes out.",
@@ -60,20 +59,17 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Before anything is parsed: a word that is wrong is told as JSON, too.
+        terminal_of(ctx).json = asks_for_json(args)
+        with failures_told(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         # A service manager's SIGTERM ends a command as Ctrl-C does: it cleans up.
         signal.signal(signal.SIGTERM, _interrupt)
-        try:
+        with failures_told(ctx):
             return super().invoke(ctx)
-        except EdgeconvError as error:
-            from edgeconv.cli.terminal import terminal_of
-
-            terminal_of(ctx).print_error(error)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            sys.stdout.flush()
-            ctx.exit(ExitCode.INTERRUPTED)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -26,9 +26,11 @@ class Terminal:
 
     Attributes:
         json: One JSON document on standard output instead of words.
+        answered: Whether a document was printed.
     """
 
     json: bool = False
+    answered: bool = False
 
     @cached_property
     def out(self) -> Console:
@@ -59,6 +61,7 @@ class Terminal:
     def print_document(self, document: BaseModel) -> None:
         """The result as JSON. ASCII only: no name of a model can reach the terminal raw."""
         click.echo(json.dumps(document.model_dump(mode="json"), indent=2))
+        self.answered = True
 
     def print_rows(self, headings: Sequence[str], table: Sequence[Sequence[str]]) -> None:
         """A plain table on standard output."""
@@ -80,8 +83,7 @@ class Terminal:
         """What went wrong, the fields that are wrong, and what to do."""
         from rich.text import Text
 
-        if self.json:
-            click.echo(json.dumps({"error": error.to_json()}, indent=2))
+        self.print_error_document(error)
         self.err.print(Text("Error", style="bold red"), end="  ")
         self.say(error.message)
         for violation in error.violations:
@@ -89,6 +91,12 @@ class Terminal:
                 self.say(f"  {violation.field}: {violation.message}")
         if error.fix:
             self.say(error.fix)
+
+    def print_error_document(self, error: EdgeconvError) -> None:
+        """The error as JSON on standard output, where JSON was asked for; else nothing."""
+        if self.json:
+            click.echo(json.dumps({"error": error.to_json()}, indent=2))
+            self.answered = True
 
 
 def terminal_of(context: click.Context | None = None) -> Terminal:
@@ -103,7 +111,8 @@ def json_option(function: Function) -> Function:
     """Adds `--json`; the command asks `terminal_of().json`."""
 
     def note(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-        terminal_of(context).json = value
+        # Never back to False: where its own word was wrong, `main` has seen it already.
+        terminal_of(context).json |= value
 
     return click.option(
         "--json",

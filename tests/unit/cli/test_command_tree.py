@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
-from edgeconv.cli.documents import DOCUMENTS
+from edgeconv.cli.documents import DOCUMENTS, DoneDocument, ErrorDocument
 from edgeconv.cli.main import COMMANDS, main
-from edgeconv.cli.terminal import json_option
+from edgeconv.cli.terminal import json_option, terminal_of
 
 
 def _leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -77,6 +77,41 @@ def test_an_unknown_command_is_a_fault_of_usage() -> None:
     result = CliRunner().invoke(main, ["convrt"])
     assert result.exit_code == 2
     assert "convrt" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "field"),
+    [
+        ("convrt --json", "edgeconv", None),
+        ("--colour --json", "edgeconv", "--colour"),
+        ("convert --json", "edgeconv convert", "MODEL"),
+        ("convert nothing.onnx --json", "edgeconv convert", "MODEL"),
+        ("convert --limitt 3 --json m.onnx", "edgeconv convert", "--limitt"),
+        ("jobs list --limit 0 --json", "edgeconv jobs list", "--limit"),
+        ("jobs list --limit --json", "edgeconv jobs list", "--limit"),
+        ("jobs list --json --server", "edgeconv", "--server"),
+        ("bench README.md --device any --spinning --json", "edgeconv bench", None),
+    ],
+)
+def test_a_fault_of_usage_is_json_too_where_that_was_asked_for(
+    words: str, command: str, field: str | None
+) -> None:
+    result = CliRunner().invoke(main, words.split(), prog_name="edgeconv")
+    assert result.exit_code == 2
+    document = DOCUMENTS["error"].model_validate_json(result.stdout)
+    assert isinstance(document, ErrorDocument)
+    error = document.error
+    assert error.reason == "USAGE_INVALID"
+    assert [name for name, _ in error.violations] == ([field] if field else [])
+    assert error.metadata == {"command": command}
+    assert error.fix == f"`{command} --help` tells the usage."
+    assert result.stderr.strip().endswith(f"Error: {error.message}")
+
+
+def test_json_behind_two_dashes_is_a_file_and_no_wish() -> None:
+    result = CliRunner().invoke(main, ["convert", "--", "--json"])
+    assert (result.exit_code, result.stdout) == (2, "")
 
 
 @click.command()
@@ -92,13 +127,27 @@ def _fail() -> None:
     )  # fmt: skip
 
 
+@click.command()
+@json_option
+def _stumble() -> None:
+    raise ZeroDivisionError("one by nothing")
+
+
+@click.command()
+@click.option("--late", is_flag=True)
+@json_option
+def _stop(late: bool) -> None:
+    if late:
+        terminal_of().print_document(DoneDocument(name="x", done="ready"))
+    raise KeyboardInterrupt
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """A runner for the real group, with a command in it that fails."""
     found = main.get_command
-    monkeypatch.setattr(
-        main, "get_command", lambda ctx, name: _fail if name == "fail" else found(ctx, name)
-    )
+    ours = {"fail": _fail, "stumble": _stumble, "stop": _stop}
+    monkeypatch.setattr(main, "get_command", lambda ctx, name: ours.get(name) or found(ctx, name))
     return CliRunner()
 
 
@@ -122,3 +171,22 @@ def test_an_error_is_json_too_where_that_was_asked_for(failing: CliRunner) -> No
     assert document["error"]["metadata"] == {"input": "x"}
     assert result.stdout.isascii()
     assert result.stderr.startswith("Error")
+
+
+def test_a_fault_of_our_own_is_told_as_json_and_keeps_its_traceback(failing: CliRunner) -> None:
+    result = failing.invoke(main, ["stumble", "--json"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ZeroDivisionError)
+    error = json.loads(result.stdout)["error"]
+    assert (error["reason"], error["message"]) == ("INTERNAL", "ZeroDivisionError: one by nothing")
+    assert failing.invoke(main, ["stumble"]).stdout == ""
+
+
+def test_an_interrupt_is_told_as_json_unless_the_answer_was_given(failing: CliRunner) -> None:
+    result = failing.invoke(main, ["stop", "--json"])
+    assert result.exit_code == 130
+    assert json.loads(result.stdout)["error"]["reason"] == "CANCELLED"
+    late = failing.invoke(main, ["stop", "--late", "--json"])
+    assert late.exit_code == 130
+    assert json.loads(late.stdout) == {"name": "x", "done": "ready"}
+    assert failing.invoke(main, ["stop"]).stdout == ""
