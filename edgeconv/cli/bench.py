@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.cli.connect import server_options
 from edgeconv.cli.options import FILE, measuring_options, more_files_option, shape_option
 from edgeconv.cli.terminal import json_option, terminal_of
@@ -59,6 +60,7 @@ def bench(
     from edgeconv.runtimes.catalogue import runtime_by_format, runtime_by_name
 
     terminal = terminal_of()
+    _refuse_source(file)
     paths = model_files(file, more)
     wanted = parse_shapes(shapes)
     if device is not None:
@@ -83,6 +85,17 @@ def bench(
         terminal.print_document(document)
     else:
         print_summary(document.summary, terminal)
+
+
+def _refuse_source(file: Path) -> None:
+    if file.suffix == ".pt2":
+        raise EdgeconvError(
+            Reason.FIELD_INVALID,
+            f"{file.name!r} is a model's source, which no runtime of a device can run.",
+            fix=f"`edgeconv convert {file}` makes files that can, and measures them.",
+            violations=[FieldViolation("file", "a source, not a runtime's file")],
+            path=file,
+        )
 
 
 async def _measure(

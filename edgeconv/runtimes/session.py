@@ -73,18 +73,26 @@ class Load(Protocol):
                 where the runtime leaves no choice.
 
         Raises:
-            EdgeconvError: RUNTIME_REFUSED with the runtime's own sentence.
+            EdgeconvError: RUNTIME_REFUSED with the runtime's own sentence; MODEL_UNREADABLE
+                when the file is not whole.
         """
         ...
 
 
-def refuse(title: str, file: str, doing: str, fault: object) -> NoReturn:
-    """Raises RUNTIME_REFUSED with the first line of what the runtime said."""
+def refuse(
+    title: str, file: str, doing: str, fault: object, *, is_damaged: bool = False
+) -> NoReturn:
+    """Raises RUNTIME_REFUSED with the first line of what the runtime said.
+
+    Args:
+        is_damaged: The file is not whole or of no such format: then it is MODEL_UNREADABLE.
+    """
     words = str(fault).strip().splitlines()
     sentence = words[0][:500] if words else type(fault).__name__
     raise EdgeconvError(
-        Reason.RUNTIME_REFUSED,
+        Reason.MODEL_UNREADABLE if is_damaged else Reason.RUNTIME_REFUSED,
         f"{title} can't {doing} {file!r}: {sentence}",
+        fix="The file is damaged or cut short; make or copy it again." if is_damaged else "",
         runtime=title,
         file=file,
         doing=doing,

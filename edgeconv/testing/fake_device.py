@@ -101,7 +101,7 @@ class FakeDevice:
         file = job.folder / job.file
         if not file.is_file() or not file.stat().st_size:
             raise EdgeconvError(
-                Reason.RUNTIME_REFUSED, f"{job.file!r} is absent or empty.", file=job.file
+                Reason.MODEL_UNREADABLE, f"{job.file!r} is absent or empty.", file=job.file
             )
         self.running += 1
         self.most_at_once = max(self.most_at_once, self.running)

@@ -111,7 +111,7 @@ def test_a_file_that_can_not_run_is_the_models_fault(driver: Driver, job: Job) -
         await driver.prepare(job)
         with pytest.raises(EdgeconvError) as caught:
             await driver.measure(job, silent)
-        assert caught.value.reason is Reason.RUNTIME_REFUSED
+        assert caught.value.reason is Reason.MODEL_UNREADABLE
         assert job.file in caught.value.message
         assert owner_of(caught.value) is FailureOwner.MODEL
         await driver.release(job)

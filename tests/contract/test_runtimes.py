@@ -127,7 +127,7 @@ def test_a_damaged_file_is_refused_in_the_runtimes_words(
     with pytest.raises(EdgeconvError) as caught:
         loader(spec)(path)
     error = caught.value
-    assert error.reason is Reason.RUNTIME_REFUSED
+    assert error.reason is Reason.MODEL_UNREADABLE
     assert error.message.startswith(f"{spec.title} can't load 'model.{spec.format}': ")
     assert len(error.metadata["said"]) > 10
     assert str(tmp_path) not in str(error.to_json())

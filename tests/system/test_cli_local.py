@@ -118,7 +118,10 @@ def test_bench_prints_percentiles_with_n_and_a_verdict(tmp_path: Path) -> None:
     [
         ("net.coreml", (), 3, "tflite"),
         ("net.onnx", ("--runtime", "tensorrt"), 3, "onnxruntime"),
-        ("net.onnx", (), 4, "net.onnx"),
+        ("net.onnx", (), 3, "net.onnx"),
+        ("net.tflite", (), 3, "net.tflite"),
+        ("net.pt2", (), 3, "`edgeconv convert net.pt2` makes files that can"),
+        ("net.pt2", ("--device", "any"), 3, "a model's source"),
         ("net.tflite", ("--device", "any"), 4, "no ONNX file"),
         ("net.onnx", ("--device", "any", "--spinning"), 2, "excludes"),
     ],

@@ -31,8 +31,10 @@ def load(path: Path, *, threads: int = 1, spinning: bool = False) -> Session:
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     except Exception as fault:
-        # RuntimeError for most of it, ValueError for what is no TFLite file at all.
-        refuse(LITERT.title, path.name, "load", str(fault).replace(str(path), path.name))
+        # RuntimeError for most of it, ValueError for what is no whole TFLite file.
+        words = str(fault).replace(str(path), path.name)
+        damaged = isinstance(fault, ValueError) and path.is_file()
+        refuse(LITERT.title, path.name, "load", words, is_damaged=damaged)
     return LiteRtSession(interpreter, path.name, threads=threads)
 
 

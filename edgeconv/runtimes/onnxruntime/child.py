@@ -31,6 +31,7 @@ if "onnxruntime" in sys.modules and os.environ.get(_TELEMETRY_OFF) != "1":
 os.environ[_TELEMETRY_OFF] = "1"
 
 import onnxruntime  # noqa: E402  (the variable must stand before)
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf  # noqa: E402
 
 _LOG_ERRORS_ONLY = 3
 _DTYPES = {
@@ -64,7 +65,11 @@ def load(path: Path, *, threads: int = 1, spinning: bool = False) -> Session:
         )
     except Exception as fault:
         # The library has a type of its own for each status, with no common base.
-        refuse(ONNXRUNTIME.title, path.name, "load", str(fault).replace(str(path), path.name))
+        words = str(fault).replace(str(path), path.name)
+        # An empty file is a valid message, without a graph.
+        is_empty = path.is_file() and not path.stat().st_size
+        damaged = isinstance(fault, InvalidProtobuf) or is_empty
+        refuse(ONNXRUNTIME.title, path.name, "load", words, is_damaged=damaged)
     return OnnxRuntimeSession(inner, path.name, threads=threads, spinning=spinning)
 
 

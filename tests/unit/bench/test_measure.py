@@ -186,7 +186,7 @@ def test_a_damaged_file_is_the_models_fault(runtime: str, tmp_path: Path) -> Non
     (tmp_path / "model" / bench.file).write_bytes(b"\0" * 1000)
     with pytest.raises(EdgeconvError) as caught:
         asyncio.run(bench.measure())
-    assert caught.value.reason is Reason.RUNTIME_REFUSED
+    assert caught.value.reason is Reason.MODEL_UNREADABLE
     assert caught.value.metadata["phase"] == "cold_load"
     assert owner_of(caught.value) is FailureOwner.MODEL
     assert str(tmp_path) not in str(caught.value.to_json())

@@ -288,7 +288,7 @@ def test_a_broken_file_is_refused_by_its_runtime(bench: Bench) -> None:
     artifact.path.write_bytes(artifact.path.read_bytes()[:500])
     with pytest.raises(EdgeconvError) as caught:
         bench.verify(artifact)
-    assert caught.value.reason is Reason.RUNTIME_REFUSED
+    assert caught.value.reason is Reason.MODEL_UNREADABLE
 
 
 @pytest.mark.parametrize("target", ["onnx", "tflite"])
