@@ -221,7 +221,9 @@ def _read_part(stream: BinaryIO, span: Span, whole: hashlib._Hash) -> tuple[byte
             path=stream.name,
         )
     whole.update(data)
-    return data, digest_bytes(data)
+    # A file of one part has one digest: there is nothing to add up.
+    alone = not span.offset and not stream.read(1)
+    return data, f"sha256:{whole.hexdigest()}" if alone else digest_bytes(data)
 
 
 async def _part_messages(

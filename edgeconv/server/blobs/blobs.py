@@ -44,13 +44,17 @@ class Blobs:
         Raises:
             EdgeconvError: DIGEST_MISMATCH, FIELD_INVALID for another length.
         """
-        checked = _checked(part, chunks)
-        if not await asyncio.to_thread(self.holds, part.digest):
+        held = [chunk async for chunk in _counted(part, chunks)]
+        await asyncio.to_thread(self._keep, part, held)
+
+    def _keep(self, part: PartRecord, held: list[bytes]) -> None:
+        digest = hashlib.sha256()
+        for chunk in held:
+            digest.update(chunk)
+        _check_digest(part, digest)
+        if not self.holds(part.digest):
             with suppress(AlreadyExistsError):
-                await obstore.put_async(self._store, _path(part.digest), checked, mode="create")
-        # Who sends a blob that is there already must still send its bytes.
-        async for _ in checked:
-            pass
+                obstore.put(self._store, _path(part.digest), iter(held), mode="create")
 
     async def put_stream(
         self, name: str, digest: str, size_bytes: int, chunks: AsyncIterator[bytes]
@@ -61,21 +65,28 @@ class Blobs:
             EdgeconvError: DIGEST_MISMATCH, FIELD_INVALID for another length.
         """
         whole = PartRecord(digest=digest, size_bytes=size_bytes)
+        found = hashlib.sha256()
         parts: list[PartRecord] = []
         held = bytearray()
-        async for chunk in _checked(whole, chunks):
+
+        def keep() -> None:
+            found.update(held)
+            parts.append(self._put_bytes(bytes(held)))
+            held.clear()
+
+        async for chunk in _counted(whole, chunks):
             held += chunk
             if len(held) >= MAX_PART_BYTES:
-                parts.append(await self._put_bytes(bytes(held)))
-                held.clear()
+                await asyncio.to_thread(keep)
         if held:
-            parts.append(await self._put_bytes(bytes(held)))
+            await asyncio.to_thread(keep)
+        _check_digest(whole, found)
         return FileRecord(name=name, digest=digest, size_bytes=size_bytes, parts=tuple(parts))
 
-    async def _put_bytes(self, data: bytes) -> PartRecord:
+    def _put_bytes(self, data: bytes) -> PartRecord:
         digest = digest_bytes(data)
         with suppress(AlreadyExistsError):
-            await obstore.put_async(self._store, _path(digest), data, mode="create")
+            obstore.put(self._store, _path(digest), data, mode="create")
         return PartRecord(digest=digest, size_bytes=len(data))
 
     def put_file(self, stream: BinaryIO, name: str, *, max_bytes: int) -> FileRecord:
@@ -94,10 +105,7 @@ class Blobs:
                     Reason.LIMIT_EXCEEDED, f"{name!r} is larger than {max_bytes} bytes.", file=name
                 )
             whole.update(data)
-            digest = digest_bytes(data)
-            with suppress(AlreadyExistsError):
-                obstore.put(self._store, _path(digest), data, mode="create")
-            parts.append(PartRecord(digest=digest, size_bytes=len(data)))
+            parts.append(self._put_bytes(data))
         return FileRecord(
             name=name,
             digest=f"sha256:{whole.hexdigest()}",
@@ -233,14 +241,13 @@ def _damaged(part: PartRecord, how: str) -> EdgeconvError:
     )
 
 
-async def _checked(part: PartRecord, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Passes bytes on and raises before the end when they are not what was announced."""
-    digest, size = hashlib.sha256(), 0
+async def _counted(part: PartRecord, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Passes on as many bytes as were announced, and raises when there are more or fewer."""
+    size = 0
     async for chunk in chunks:
         size += len(chunk)
         if size > part.size_bytes:
             break
-        digest.update(chunk)
         yield chunk
     if size != part.size_bytes:
         more = "more than " if size > part.size_bytes else f"{size} bytes, not "
@@ -251,6 +258,9 @@ async def _checked(part: PartRecord, chunks: AsyncIterator[bytes]) -> AsyncItera
             violations=[FieldViolation("header.size_bytes", message)],
             digest=part.digest,
         )
+
+
+def _check_digest(part: PartRecord, digest: hashlib._Hash) -> None:
     found = f"sha256:{digest.hexdigest()}"
     if found != part.digest:
         message = f"The bytes sent have digest {found}, not {part.digest}."
