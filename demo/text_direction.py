@@ -24,7 +24,7 @@ from tools.fetch_models import fetch
 TEST_SEED = 20_261
 CALIBRATION_SEED = 71_993
 TEST_LINES = 1_000
-CALIBRATION_LINES = 100
+CALIBRATION_LINES = 200
 
 Colour = tuple[int, int, int]
 
