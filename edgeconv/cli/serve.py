@@ -51,10 +51,15 @@ def run(listen: str, jobs: int, state: Path, *, with_agent: bool) -> None:
     from edgeconv.cli.extras import require_extra
 
     require_extra("server", "A server")
-    from edgeconv.cli.service import run_service
+    from edgeconv.cli.service import LOCAL_DEVICE, run_service
     from edgeconv.server.app import ServerSettings
 
-    settings = ServerSettings(state=state, listen=listen, jobs_at_once=jobs)
+    settings = ServerSettings(
+        state=state,
+        listen=listen,
+        jobs_at_once=jobs,
+        awaited_device=LOCAL_DEVICE if with_agent else "",
+    )
     asyncio.run(run_service(settings, terminal_of(), with_agent=with_agent))
 
 

@@ -59,6 +59,8 @@ class ServerSettings:
         sweep_s: How often what is overdue is looked for.
         child_entry: What job children run.
         child_limits: What a job child may use.
+        awaited_device: Of an agent that starts together with the server: a selector is not
+            refused before that device has registered.
     """
 
     state: Path
@@ -71,6 +73,7 @@ class ServerSettings:
     sweep_s: float = 2.0
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
+    awaited_device: str = ""
 
 
 async def serve(
@@ -95,7 +98,7 @@ async def serve(
         services = ServiceTools(
             tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
-            tools.toolchain,
+            tools.toolchain, settings.awaited_device,
         )  # fmt: skip
         server = build_server(services, ensure_token(settings.state))
         address = _listen(server, settings.listen)

@@ -23,6 +23,7 @@ from edgeconv.server.records import BenchmarkRecord, DeviceRecord, DeviceState, 
 
 MAX_ATTEMPTS = 3
 QUARANTINE_AFTER = 3
+_NAMED = 5
 _TERM = re.compile(r"[A-Za-z0-9_.-]+=[A-Za-z0-9_.:+ -]+\Z")
 _WORKING: tuple[DeviceState, ...] = ("preparing", "busy", "cooling")
 
@@ -69,6 +70,33 @@ def parse_selector(text: str, *, field: str = "device_selector") -> Selector:
         label, _, value = term.partition("=")
         labels.append((label, value.strip()))
     return Selector(labels=tuple(labels))
+
+
+def refusal(selector: str, fleet: Sequence[DeviceRecord]) -> EdgeconvError | None:
+    """Why a selector can't be taken: it asks for devices of which none is registered.
+
+    "any" is always taken: a device may still come.
+
+    Returns:
+        NO_DEVICE with the devices that there are; None when the selector can be taken.
+
+    Raises:
+        EdgeconvError: FIELD_INVALID.
+    """
+    wanted = parse_selector(selector)
+    if wanted == Selector() or any(wanted.matches(device) for device in fleet):
+        return None
+    names = [device.name for device in fleet[:_NAMED]]
+    more = f" and {len(fleet) - _NAMED} more" if len(fleet) > _NAMED else ""
+    known = f"registered: {', '.join(names)}{more}" if names else "no device is registered"
+    return EdgeconvError(
+        Reason.NO_DEVICE,
+        f"No registered device matches {selector.strip()!r}; {known}.",
+        fix="Name one that is registered (`edgeconv devices list` shows names and labels), or"
+        ' "any"; `edgeconv agent` registers a machine.',
+        selector=selector.strip(),
+        registered=",".join(names),
+    )
 
 
 def runs_format(device: DeviceRecord, format_name: str) -> bool:

@@ -70,6 +70,8 @@ async def story(tmp_path: Path) -> None:
     watched: list[conversions_pb2.ConversionEvent] = []
     async with server_on(tmp_path / "state") as endpoint:
         client = await AsyncClient.connect(endpoint.address, endpoint.token)
+        async with running_agent(endpoint, tmp_path / "agent-0", FakeDevice("devices/a", [])):
+            await until(client.list_devices, len)
         job = await start_job(client, tmp_path)
         watching = asyncio.create_task(watch(client, job, watched))
         (waiting,) = await until(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,13 @@ def test_a_conversion_writes_files_result_and_report(
     # The same folder again is replaced, and what stands there meanwhile is whole.
     service.read("convert", model, *_ONNX, "--out", out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    other = Path(shutil.copy(model, tmp_path / "other.onnx"))
+    refused = service.run("convert", other, *_ONNX, "--out", out)
+    assert refused.returncode == 4, refused.stderr
+    assert "other.onnx" in refused.stderr
+    assert JobResult.model_validate_json((out / "result.json").read_bytes()).source.endswith(
+        model.name
+    )
 
 
 def test_words_go_to_standard_output_and_progress_to_standard_error(
@@ -331,6 +339,20 @@ def test_with_nothing_running_it_starts_and_ends_its_own_service(
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "dense-edgeconv" / "fp32.onnx").is_file()
     assert _gone(state), _running_on(state)
+
+
+def test_a_device_that_is_not_there_is_said_at_once(model: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    done = subprocess.run(
+        _command("convert", model, "--device", "nosuch", "--state", state, "--json"),
+        cwd=tmp_path, capture_output=True, text=True, timeout=_LIMIT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    error = json.loads(done.stdout)["error"]
+    assert error["reason"] == "NO_DEVICE"
+    # The device of the service that the command started itself: it was awaited.
+    assert error["metadata"]["registered"] == "devices/local"
+    assert not (tmp_path / "dense-edgeconv").exists()
 
 
 def test_its_own_service_dies_with_it_even_by_kill(model: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from edgeconv.recipe.plan import Plan
 from edgeconv.server.jobs.conversion_job import OUTPUTS_FILE, SAMPLES_FILE
 from edgeconv.server.records import BenchmarkRecord, FileRecord
 from edgeconv.server.rpc import messages
+from edgeconv.server.rpc.device_selectors import check_matched
 from edgeconv.server.rpc.fields import page_size, page_start, request_of
 from edgeconv.server.rpc.new_conversion import MeasureOptions
 from edgeconv.server.rpc.service_tools import ServiceTools
@@ -49,6 +50,7 @@ class BenchmarkService(benchmarks_pb2_grpc.BenchmarkServiceServicer):
                 variant=name,
                 state=variant.state,
             )
+        await check_matched(self._tools, request.device_selector)
         samples, outputs = await self._reference_files(view)
         new = NewBenchmark(
             view.conversion, variant, request.device_selector.strip(), asdict(options),

@@ -9,6 +9,7 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
 from edgeconv.server.jobs.runner import conversion_of
 from edgeconv.server.rpc import messages
+from edgeconv.server.rpc.device_selectors import check_matched
 from edgeconv.server.rpc.fields import page_size, page_start, refuse, request_of
 from edgeconv.server.rpc.new_conversion import prepare_conversion
 from edgeconv.server.rpc.service_tools import LOOK_AGAIN_S, ServiceTools
@@ -27,6 +28,8 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         """Checks the request whole and queues the job."""
         call = request_of(request, request.request_id)
         new = await prepare_conversion(self._tools.store, request, self._tools.toolchain)
+        if new.device_selector != "none":
+            await check_matched(self._tools, new.device_selector)
         conversion, _ = await self._tools.store.conversions.create(new, call)
         # Not only when it is new: the same call may have been broken off before the start.
         # One that has ended is left as it is by its job.

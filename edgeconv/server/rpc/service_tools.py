@@ -22,6 +22,7 @@ class ServiceTools:
         lease_ns: How long a benchmark's lease lives without a heartbeat.
         silence_ns: After this an agent without a word is lost.
         toolchain: Versions of what makes artifacts, by package.
+        awaited_device: Of an agent that starts together with the server; else empty.
     """
 
     store: Store
@@ -34,6 +35,7 @@ class ServiceTools:
     lease_ns: int
     silence_ns: int
     toolchain: Mapping[str, str]
+    awaited_device: str = ""
 
 
 LOOK_AGAIN_S = 5.0
