@@ -19,6 +19,7 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.results.status import to_status
 from edgeconv.server.rpc.fields import PRINCIPAL, check_required
+from edgeconv.server.rpc.trailers import fitted
 
 _LOG = logging.getLogger(__name__)
 
@@ -125,6 +126,7 @@ async def _as_status(context: Any, method: str) -> AsyncIterator[None]:
 
 
 async def _abort(context: Any, error: EdgeconvError) -> None:
+    error = fitted(error)
     status = to_status(error)
     await context.abort(
         _CODES[status.code],

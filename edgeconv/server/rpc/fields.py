@@ -21,6 +21,8 @@ PRINCIPAL: ContextVar[str] = ContextVar("principal")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _DEFAULT_PAGE = 50
 _MAX_PAGE = 1000
+_LAST_SEQUENCE = 2**63 - 1
+"""More is no integer of a database."""
 
 
 def check_required(message: Message) -> None:
@@ -78,7 +80,8 @@ def page_start(token: str) -> int | None:
     """
     if not token:
         return None
-    if not (token.isascii() and token.isdigit() and len(token) < 20):
+    known = token.isascii() and token.isdigit() and len(token) < 20
+    if not known or int(token) > _LAST_SEQUENCE:
         raise refuse("page_token", f"{token!r} is none that this server gave")
     return int(token)
 
