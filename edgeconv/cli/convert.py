@@ -65,7 +65,7 @@ def convert(
     from edgeconv.cli.conversion_run import Measuring, exit_code_of, run_conversion
     from edgeconv.cli.convert_request import ConvertFlags, parse_shapes, request_of
     from edgeconv.cli.local_server import running_server
-    from edgeconv.cli.output_folder import check_replaceable, write_job
+    from edgeconv.cli.output_folder import check_replaceable, source_path, write_job
     from edgeconv.cli.uploads import model_files
 
     terminal = terminal_of(context)
@@ -73,7 +73,8 @@ def convert(
     wanted_shapes = parse_shapes(shapes)
     files = model_files(model, more)
     folder = (out or Path(f"{model.stem}-edgeconv")).absolute()
-    check_replaceable(folder)
+    source = source_path(model, folder)
+    check_replaceable(folder, source=source)
     selector = device or ("none" if server else "any")
     with running_server(server, state, terminal) as endpoint, client_of(endpoint) as client:
         result = run_conversion(
@@ -85,6 +86,7 @@ def convert(
             terminal=terminal,
         )
         if result.state in ("succeeded", "partly_succeeded"):
+            result = result.model_copy(update={"source": source})
             result = write_job(client, result, folder, terminal)
     if terminal.json:
         terminal.print_document(result)

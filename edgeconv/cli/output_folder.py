@@ -22,20 +22,34 @@ RESULT = "result.json"
 REPORT = "report.html"
 
 
-def check_replaceable(out: Path) -> None:
-    """Refuses a folder that holds anything that an earlier conversion did not write.
+def source_path(model: Path, out: Path) -> str:
+    """A model's file as a path from the folder of its result: they may be moved together."""
+    return os.path.relpath(model.absolute(), out.absolute())
+
+
+def check_replaceable(out: Path, *, source: str = "", job: str = "") -> None:
+    """Refuses a folder unless all that it holds is an earlier result of the same source.
+
+    Args:
+        source: The file to convert, as `source_path` gives it; "" where none is known.
+        job: The conversion, where there is one already: its own result may be replaced.
 
     Raises:
-        EdgeconvError: ALREADY_EXISTS, naming the first such file.
+        EdgeconvError: ALREADY_EXISTS, naming the first file that no conversion wrote, or
+            what the earlier result was made from.
     """
     if not out.exists():
         return
     if not out.is_dir():
         raise _occupied(out, out.name)
-    ours = _written_before(out)
+    earlier = _earlier_result(out)
+    ours = _written_with(earlier) if earlier else frozenset()
     for path in sorted(out.rglob("*")):
         if path.is_file() and str(path.relative_to(out)) not in ours:
             raise _occupied(out, str(path.relative_to(out)))
+    if earlier and earlier.name != job and (not source or earlier.source != source):
+        wanted = _shown(out, source) if source else job
+        raise _of_another(out, earlier, wanted)
 
 
 def write_job(client: Client, result: JobResult, out: Path, terminal: Terminal) -> JobResult:
@@ -47,7 +61,7 @@ def write_job(client: Client, result: JobResult, out: Path, terminal: Terminal) 
     Raises:
         EdgeconvError: ALREADY_EXISTS; what the server refuses; then `out` is as it was.
     """
-    check_replaceable(out)
+    check_replaceable(out, source=result.source, job=result.name)
     with _replaced_at_the_end(out) as folder:
         variants = tuple(
             _download(client, result.name, variant, folder, terminal) for variant in result.variants
@@ -109,15 +123,27 @@ def _replaced_at_the_end(out: Path) -> Iterator[Path]:
         yield folder
         folder.chmod(0o777 & ~_umask())
         if out.exists():
-            earlier = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-            out.rename(earlier)
-            folder.rename(out)
-            shutil.rmtree(earlier, ignore_errors=True)
+            _exchange(folder, out)
         else:
             folder.rename(out)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _exchange(folder: Path, out: Path) -> None:
+    """Puts `folder` in the place of `out`; `out` comes back when that can't be done."""
+    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        out.rename(aside)
+        folder.rename(out)
+    except BaseException:
+        if out.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(out)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _umask() -> int:
@@ -126,13 +152,33 @@ def _umask() -> int:
     return mask
 
 
-def _written_before(out: Path) -> set[str]:
+def _earlier_result(out: Path) -> JobResult | None:
     try:
-        result = JobResult.model_validate_json((out / RESULT).read_bytes())
+        return JobResult.model_validate_json((out / RESULT).read_bytes())
     except (OSError, ValueError):
-        return set()
+        return None
+
+
+def _written_with(result: JobResult) -> frozenset[str]:
     paths = {file.path for variant in result.variants for file in variant.files if file.path}
-    return {RESULT, REPORT, *paths}
+    return frozenset({RESULT, REPORT, *paths})
+
+
+def _shown(out: Path, source: str) -> str:
+    """A source as a path from the current folder."""
+    return os.path.relpath(out / source)
+
+
+def _of_another(out: Path, earlier: JobResult, wanted: str) -> EdgeconvError:
+    made_from = _shown(out, earlier.source) if earlier.source else earlier.name
+    return EdgeconvError(
+        Reason.ALREADY_EXISTS,
+        f"{str(out)!r} holds the result of {made_from!r}; that of {wanted!r} does not replace it.",
+        fix="Give another folder with --out, or delete this one.",
+        violations=[FieldViolation("out", "holds another result")],
+        out=out,
+        source=made_from,
+    )
 
 
 def _occupied(out: Path, name: str) -> EdgeconvError:

@@ -91,11 +91,16 @@ class StepResult(_Model):
 
 
 class JobResult(_Model):
-    """A conversion and all its variants."""
+    """A conversion and all its variants.
+
+    `source` is the file that was converted, as a path from the folder of this result; empty
+    in a result that was not written by `convert`.
+    """
 
     schema_version: Literal[1] = 1
     name: str
     model_version: str
+    source: str = ""
     state: JobState
     error: Failure | None = None
     recipe: str = ""

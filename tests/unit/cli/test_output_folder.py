@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.cli.output_folder import artifact_paths, check_replaceable, write_report
+from edgeconv.cli.output_folder import (
+    REPORT,
+    RESULT,
+    artifact_paths,
+    check_replaceable,
+    source_path,
+    write_job,
+    write_report,
+)
+from edgeconv.cli.terminal import Terminal
+from edgeconv.client.sync import Client
 from edgeconv.results.job import FileResult, JobResult, VariantResult
 
 
@@ -45,14 +57,16 @@ def test_an_earlier_result_may_be_replaced_and_nothing_else(tmp_path: Path) -> N
     check_replaceable(out)
     out.mkdir()
     check_replaceable(out)
+    source = source_path(tmp_path / "tiny.onnx", out)
     variant = _variant("model.onnx")
     file = variant.files[0].model_copy(update={"path": "int8.onnx"})
-    write_report(_job(variant.model_copy(update={"files": (file,)})), out)
+    job = _job(variant.model_copy(update={"files": (file,)}))
+    write_report(job.model_copy(update={"source": source}), out)
     (out / "int8.onnx").touch()
-    check_replaceable(out)
+    check_replaceable(out, source=source)
     (out / "notes.txt").touch()
     with pytest.raises(EdgeconvError, match=r"notes\.txt") as caught:
-        check_replaceable(out)
+        check_replaceable(out, source=source)
     assert caught.value.reason is Reason.ALREADY_EXISTS
 
 
@@ -66,3 +80,67 @@ def test_a_result_of_another_make_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"schema_version": 99}')
     with pytest.raises(EdgeconvError):
         check_replaceable(tmp_path)
+
+
+def _write(result: JobResult, out: Path) -> JobResult:
+    # Without verified variants nothing is downloaded: no server is asked.
+    return write_job(cast(Client, None), result, out, Terminal())
+
+
+def _result_in(out: Path) -> JobResult:
+    return JobResult.model_validate_json((out / RESULT).read_bytes())
+
+
+@pytest.mark.parametrize("other", ["tiny.onnx", "elsewhere/tiny.pt2"])
+def test_the_result_of_another_source_is_never_replaced(
+    tmp_path: Path, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "tiny-edgeconv"
+    first = _job().model_copy(update={"source": source_path(Path("tiny.pt2"), out)})
+    _write(first, out)
+    again = first.model_copy(update={"name": "conversions/d"})
+    _write(again, out)
+    assert _result_in(out).name == "conversions/d"
+    with pytest.raises(EdgeconvError) as caught:
+        check_replaceable(out, source=source_path(Path(other), out))
+    assert caught.value.reason is Reason.ALREADY_EXISTS
+    assert f"holds the result of 'tiny.pt2'; that of {other!r} does not" in caught.value.message
+    assert "--out" in caught.value.fix
+    assert _result_in(out) == again
+
+
+def test_source_and_result_may_be_moved_together(tmp_path: Path) -> None:
+    assert source_path(tmp_path / "a" / "m.onnx", tmp_path / "a" / "m-edgeconv") == "../m.onnx"
+    assert source_path(tmp_path / "m.onnx", tmp_path / "a" / "b") == "../../m.onnx"
+
+
+def test_a_downloaded_job_replaces_itself_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _write(_job(), out)
+    _write(_job(), out)
+    with pytest.raises(EdgeconvError, match=r"conversions/c.*conversions/d"):
+        _write(_job().model_copy(update={"name": "conversions/d"}), out)
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_an_earlier_result_comes_back_when_the_new_one_can_not_take_its_place(
+    tmp_path: Path, failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    _write(_job(), out)
+    rename, calls = Path.rename, 0
+
+    def fail_once(path: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise OSError(errno.EIO, "the disk is gone")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(OSError, match="the disk is gone"):
+        _write(_job().model_copy(update={"recipe": "version: 1"}), out)
+    assert _result_in(out) == _job()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([RESULT, REPORT])
