@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.cli.terminal import terminal_of
 
 if TYPE_CHECKING:
     from edgeconv.base.state_folder import Endpoint
@@ -96,9 +97,23 @@ def connected(server: str | None, state: Path) -> Iterator[Client]:
 def client_of(endpoint: Endpoint) -> Client:
     """A connection to a server; use it as a context manager.
 
+    A server that is lost later is tried again for a while, which is said.
+
     Raises:
         EdgeconvError: SERVER_UNREACHABLE.
     """
+    from edgeconv.client.patience import Patience
+    from edgeconv.client.server_news import ServerNews
     from edgeconv.client.sync import Client
 
-    return Client.connect(endpoint.address, endpoint.token)
+    terminal = terminal_of()
+
+    def tell(error: EdgeconvError | None) -> None:
+        if error is None:
+            terminal.say(f"The server at {endpoint.address} answers again.", style="green")
+        else:
+            words = f"Lost the server at {endpoint.address}; trying again for a minute …"
+            terminal.say(words, style="yellow")
+
+    patience = Patience(news=ServerNews(tell))
+    return Client.connect(endpoint.address, endpoint.token, patience=patience)

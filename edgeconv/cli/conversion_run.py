@@ -78,6 +78,7 @@ def follow(
     """Shows a conversion's events until it has ended, and gives its result.
 
     Raises:
+        EdgeconvError: SERVER_UNREACHABLE when the server was lost and did not come back.
         KeyboardInterrupt: after the job was cancelled, where that is asked for.
     """
     from edgeconv.cli.job_progress import showing
@@ -87,6 +88,10 @@ def follow(
         with showing(terminal) as progress:
             for event in client.watch_conversion(name):
                 progress.take(event)
+    except EdgeconvError as error:
+        if error.reason is Reason.SERVER_UNREACHABLE:
+            error.fix = f"When it runs again, `edgeconv jobs watch {name}` goes on."
+        raise
     except KeyboardInterrupt:
         if cancel_on_interrupt:
             terminal.say(f"Cancelling {name} …")

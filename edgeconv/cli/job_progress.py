@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgeconv.base.quantities import format_ns
@@ -65,9 +65,55 @@ def running_of(event: ConversionEvent) -> tuple[str, float | None] | None:
         return words, fraction if fraction >= 0 else None
     if kind == "step_changed" and event.step_changed.change == "started":
         return event.step_changed.step, None
-    if kind == "benchmark_changed" and enum_word(event.benchmark_changed, "state") == "leased":
-        return f"measuring {event.benchmark_changed.variant}", None
+    if kind == "benchmark_changed":
+        changed = event.benchmark_changed
+        state = enum_word(changed, "state")
+        if state == "leased":
+            return f"measuring {changed.variant}", None
+        if state == "queued" and changed.message:
+            return f"{changed.variant}: {changed.message}", None
     return None
+
+
+def wait_of(event: ConversionEvent) -> tuple[str, str, str] | None:
+    """What an event tells of a wait: (resource or step, its name for people, words).
+
+    The words are empty when it waits no more. None when it does not tell.
+    """
+    kind = event.WhichOneof("kind")
+    if kind == "benchmark_changed":
+        changed = event.benchmark_changed
+        queued = enum_word(changed, "state") == "queued"
+        return changed.benchmark, changed.variant, changed.message if queued else ""
+    if kind == "progress":
+        progress = event.progress
+        waits = progress.fraction < 0 and "waiting for" in progress.message
+        return progress.subject, progress.subject, progress.message if waits else ""
+    if kind == "step_changed":
+        return event.step_changed.step, event.step_changed.step, ""
+    return None
+
+
+@dataclass
+class Waits:
+    """What waits now, and why. The same reason is said once, however many wait for it."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def take(self, event: ConversionEvent) -> Line | None:
+        """What is to be said of a wait that an event tells of."""
+        if (told := wait_of(event)) is None:
+            return None
+        who, name, words = told
+        # A benchmark has its variant's name for people; its progress does not tell it.
+        name = self.names.setdefault(who, name)
+        if not words:
+            self.reasons.pop(who, None)
+            return None
+        new = words not in self.reasons.values()
+        self.reasons[who] = words
+        return Line("…", name, words, "yellow") if new else None
 
 
 class JobProgress:
@@ -77,12 +123,14 @@ class JobProgress:
         self._terminal = terminal
         self._bars = bars
         self._task = task
+        self._waits = Waits()
 
     def take(self, event: ConversionEvent) -> None:
         """Shows one event."""
         from rich.text import Text
 
-        if line := line_of(event):
+        wait = self._waits.take(event)
+        if line := line_of(event) or wait:
             words = Text.assemble(
                 (f"{line.mark:2}" if line.mark else "", line.style),
                 (printable(line.subject), "" if line.mark else line.style),

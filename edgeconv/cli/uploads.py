@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ def upload_model(
     with transfer(terminal, f"uploading {paths[0].name}") as progress:
         version = client.create_model_version(name, paths, progress=progress)
     terminal.say(f"Reading {paths[0].name} …", style="dim")
-    return client.wait_model_version(version.name)
+    return client.wait_model_version(version.name, activity=_saying(terminal))
 
 
 def upload_dataset(client: Client, path: Path, terminal: Terminal) -> datasets_pb2.Dataset:
@@ -86,7 +86,17 @@ def upload_dataset(client: Client, path: Path, terminal: Terminal) -> datasets_p
         if enum_word(present, "state") == "rejected":
             client.delete_dataset(name)
             return upload_dataset(client, path, terminal)
-    return client.wait_dataset(name)
+    return client.wait_dataset(name, activity=_saying(terminal))
+
+
+def _saying(terminal: Terminal) -> Callable[[str], None]:
+    """Says what an inspection waits for; what else it does is soon done."""
+
+    def say(words: str) -> None:
+        if "waiting for" in words:
+            terminal.say(words[:1].upper() + words[1:], style="yellow")
+
+    return say
 
 
 def dataset_name(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Self
 from edgeconv.client.catalog_calls import CatalogCalls
 from edgeconv.client.patience import Patience
 from edgeconv.client.transfer import FileTransfer, Progress
-from edgeconv.client.watching import last_answer, watch_conversion
+from edgeconv.client.watching import Activity, last_answer, watch_conversion
 from edgeconv.client.wire import Wire
 from edgeconv.results.status import from_status
 from edgeconv.v1 import (
@@ -138,8 +138,13 @@ class AsyncClient(CatalogCalls):
         )
         return (await self._wire.unary(self._models.CreateModelVersion, request)).model_version
 
-    async def wait_model_version(self, name: str) -> models_pb2.ModelVersion:
+    async def wait_model_version(
+        self, name: str, *, activity: Activity | None = None
+    ) -> models_pb2.ModelVersion:
         """Waits until the version was read.
+
+        Args:
+            activity: Told what is being done, in words, whenever that changes.
 
         Raises:
             EdgeconvError: why the version was REJECTED.
@@ -147,9 +152,12 @@ class AsyncClient(CatalogCalls):
         request = models_pb2.WatchModelVersionRequest(name=name)
         answer = await last_answer(
             self._wire,
-            lambda: self._wire.stream(self._models.WatchModelVersion, request),
+            lambda: self._wire.stream(
+                self._models.WatchModelVersion, request, taken=self._patience.tell_back
+            ),
             lambda answer: answer.model_version.state in _LAST_STATES,
             self._patience,
+            activity,
         )
         if answer.model_version.state == models_pb2.INSPECTION_STATE_REJECTED:
             raise from_status(answer.model_version.error)
@@ -179,8 +187,13 @@ class AsyncClient(CatalogCalls):
         )
         return (await self._wire.unary(self._datasets.CreateDataset, request)).dataset
 
-    async def wait_dataset(self, name: str) -> datasets_pb2.Dataset:
+    async def wait_dataset(
+        self, name: str, *, activity: Activity | None = None
+    ) -> datasets_pb2.Dataset:
         """Waits until the dataset was read.
+
+        Args:
+            activity: Told what is being done, in words, whenever that changes.
 
         Raises:
             EdgeconvError: why the dataset was REJECTED.
@@ -191,6 +204,7 @@ class AsyncClient(CatalogCalls):
             lambda: self._wire.stream(self._datasets.WatchDataset, request),
             lambda answer: answer.dataset.state in _LAST_STATES,
             self._patience,
+            activity,
         )
         if answer.dataset.state == models_pb2.INSPECTION_STATE_REJECTED:
             raise from_status(answer.dataset.error)

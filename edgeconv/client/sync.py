@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from edgeconv.client.aio import AsyncClient
 from edgeconv.client.patience import Patience
 from edgeconv.client.transfer import Progress
+from edgeconv.client.watching import Activity
 from edgeconv.v1 import (
     benchmarks_pb2,
     conversions_pb2,
@@ -111,9 +112,11 @@ class Client:
         call = self.aio.create_model_version(model, paths, progress=progress, request_id=request_id)
         return self.run(call)
 
-    def wait_model_version(self, name: str) -> models_pb2.ModelVersion:
+    def wait_model_version(
+        self, name: str, *, activity: Activity | None = None
+    ) -> models_pb2.ModelVersion:
         """Waits until the version was read; raises why it was REJECTED."""
-        return self.run(self.aio.wait_model_version(name))
+        return self.run(self.aio.wait_model_version(name, activity=activity))
 
     def get_model_version(self, name: str) -> models_pb2.ModelVersion:
         """A version; "models/M/versions/latest" is the newest one."""
@@ -144,9 +147,9 @@ class Client:
         )
         return self.run(call)
 
-    def wait_dataset(self, name: str) -> datasets_pb2.Dataset:
+    def wait_dataset(self, name: str, *, activity: Activity | None = None) -> datasets_pb2.Dataset:
         """Waits until the dataset was read; raises why it was REJECTED."""
-        return self.run(self.aio.wait_dataset(name))
+        return self.run(self.aio.wait_dataset(name, activity=activity))
 
     def get_dataset(self, name: str) -> datasets_pb2.Dataset:
         """A dataset."""

@@ -174,6 +174,7 @@ async def rest(error: EdgeconvError, patience: Patience) -> Patience:
     """
     if error.reason is not Reason.SERVER_UNREACHABLE or patience.pause_s is None:
         raise error
+    patience.tell_lost(error)
     await asyncio.sleep(patience.pause_s)
     return patience.after_pause()
 

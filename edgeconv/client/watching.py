@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from edgeconv.base.errors import EdgeconvError
 from edgeconv.client.event_cursor import TERMINAL_STATES, EventCursor
@@ -14,7 +14,18 @@ from edgeconv.client.transfer import rest
 from edgeconv.client.wire import Wire
 from edgeconv.v1 import conversions_pb2, conversions_pb2_grpc
 
-Response = TypeVar("Response")
+Activity = Callable[[str], None]
+"""Told in words what is being done."""
+
+
+class _Inspected(Protocol):
+    """An answer about something that is being inspected."""
+
+    @property
+    def activity(self) -> str: ...
+
+
+Response = TypeVar("Response", bound=_Inspected)
 
 
 async def watch_conversion(
@@ -32,7 +43,8 @@ async def watch_conversion(
     while not cursor.ended:
         request = conversions_pb2.WatchConversionRequest(name=name, after_sequence=cursor.sequence)
         try:
-            async with aclosing(wire.stream(stub.WatchConversion, request)) as responses:
+            stream = wire.stream(stub.WatchConversion, request, taken=left.tell_back)
+            async with aclosing(stream) as responses:
                 async for response in responses:
                     cursor, new = cursor.take(response.event)
                     left = left.renewed()
@@ -62,17 +74,24 @@ async def last_answer(
     call: Callable[[], AsyncIterator[Response]],
     is_last: Callable[[Response], bool],
     patience: Patience,
+    activity: Activity | None = None,
 ) -> Response:
     """The answer that ends a stream which sends the whole state at each change.
+
+    Args:
+        activity: Told what is being done, whenever that changes.
 
     Raises:
         EdgeconvError: what the server refuses; SERVER_UNREACHABLE when patience has ended.
     """
-    left = patience
+    left, told = patience, ""
     while True:
         try:
             async for response in call():
                 left = left.renewed()
+                if activity is not None and response.activity not in ("", told):
+                    activity(response.activity)
+                told = response.activity
                 if is_last(response):
                     return response
             left = await rest(unreachable(wire.address, "The stream ended early."), left)

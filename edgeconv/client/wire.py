@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeVar
 
 import grpc
@@ -78,14 +78,21 @@ class Wire:
         request: Request,
         *,
         deadline_s: float | None = None,
+        taken: Callable[[], None] | None = None,
     ) -> AsyncGenerator[Response, None]:
         """One request, many answers; the call ends when the iterator is closed.
+
+        Args:
+            taken: Called when the server has taken the call, or sent its first answer.
 
         Raises:
             EdgeconvError: what the server sent, or SERVER_UNREACHABLE.
         """
         call = method(request, timeout=deadline_s, metadata=self._metadata)
         try:
+            if taken is not None:
+                await call.wait_for_connection()
+                taken()
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
@@ -103,6 +110,11 @@ def _options(address: str) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", _MAX_RECEIVED_BYTES),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
+        # Without pings a watch would never learn that the other machine, or the way to it,
+        # is gone: nothing is sent on a stream that waits.
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
     ]
     if address.startswith(_LOOPBACK):
         options.append(("grpc.enable_http_proxy", 0))

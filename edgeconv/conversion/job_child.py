@@ -3,7 +3,7 @@
 Entry point for `edgeconv.sandbox`: `edgeconv.conversion.job_child:main`. Messages, all
 JSON objects:
 
-    parent → child   {"do": "warm"}                     load the heavy libraries
+    parent → child   {"do": "warm"}                     load the heavy libraries; "done" {}
                      {"do": "step", "kind", "name", "options", "seed",
                       "inputs": {role: {"folder", "digest", "facts"}},
                       "folder", "scratch"}
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.bench.lock import shared_lock
+from edgeconv.bench.lock import Report, shared_lock
 from edgeconv.bench.memory import read_peak, reset_peak
 from edgeconv.recipe.specs import StepKind
 from edgeconv.sandbox.channel import Channel
@@ -39,15 +39,21 @@ def main(channel: Channel) -> None:
 
             runner = StepRunner()
         if message["do"] == "warm":
-            with shared_lock(_say_nothing):
+            with shared_lock(_reporting(channel)):
+                _reporting(channel)(-1.0, "loading libraries")
                 _load_libraries()
             channel.send({"done": {}})
         else:
             channel.send(_answer(runner, message, channel))
 
 
-def _say_nothing(fraction: float, words: str) -> None:
-    """Nobody waits for a child that is started ahead."""
+def _reporting(channel: Channel) -> Report:
+    """Tells the parent (fraction or -1, words)."""
+
+    def report(fraction: float, words: str) -> None:
+        channel.send({"progress": fraction, "message": words})
+
+    return report
 
 
 def _load_libraries() -> None:
@@ -60,12 +66,11 @@ def _load_libraries() -> None:
 
 def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str, Any]:
     call = _read_call(message)
-
-    def report(fraction: float, words: str) -> None:
-        channel.send({"progress": fraction, "message": words})
-
+    report = _reporting(channel)
     try:
         with shared_lock(report):
+            # A wait is over; what the step says of itself may come late or never.
+            report(-1.0, "")
             reset_peak()
             began_ns = time.monotonic_ns()
             outcome = runner.run(call, report)

@@ -17,31 +17,43 @@ class ProgressNow:
 
 
 class ProgressBoard:
-    """The latest progress of each conversion's subjects."""
+    """The latest progress of each resource's subjects: a conversion's steps and benchmarks,
+    the inspection of a model version or dataset."""
 
     def __init__(self, touch: Callable[[Iterable[str]], None]) -> None:
         self._touch = touch
         self._count = 0
         self._latest: dict[str, dict[str, ProgressNow]] = {}
 
-    def say(self, conversion: str, subject: str, fraction: float, message: str) -> None:
-        """Notes progress; `conversion` is a resource name, `subject` a step or benchmark."""
-        latest = self._latest.setdefault(conversion, {})
+    def say(self, resource: str, subject: str, fraction: float, message: str) -> None:
+        """Notes progress on a resource, given by its name."""
+        latest = self._latest.setdefault(resource, {})
         before = latest.get(subject)
         if before and (before.fraction, before.message) == (fraction, message):
             return
         self._count += 1
         latest[subject] = ProgressNow(self._count, subject, fraction, message)
-        self._touch([conversion])
+        self._touch([resource])
 
-    def since(self, conversion: str, count: int) -> list[ProgressNow]:
+    def words(self, resource: str) -> str:
+        """What was said last of a resource; empty when nothing was."""
+        return max(self._latest.get(resource, {}).values(), key=_count, default=_NOTHING).message
+
+    def since(self, resource: str, count: int) -> list[ProgressNow]:
         """What was said after `count`, in order; the latest of each subject."""
-        latest = self._latest.get(conversion, {}).values()
-        return sorted((now for now in latest if now.count > count), key=lambda now: now.count)
+        latest = self._latest.get(resource, {}).values()
+        return sorted((now for now in latest if now.count > count), key=_count)
 
-    def forget(self, conversion: str, subject: str | None = None) -> None:
-        """Drops a subject that has ended, or all of a conversion."""
+    def forget(self, resource: str, subject: str | None = None) -> None:
+        """Drops a subject that has ended, or all of a resource."""
         if subject is None:
-            self._latest.pop(conversion, None)
+            self._latest.pop(resource, None)
         else:
-            self._latest.get(conversion, {}).pop(subject, None)
+            self._latest.get(resource, {}).pop(subject, None)
+
+
+_NOTHING = ProgressNow(0, "", -1.0, "")
+
+
+def _count(now: ProgressNow) -> int:
+    return now.count

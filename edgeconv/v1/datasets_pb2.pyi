@@ -305,6 +305,11 @@ class WatchDatasetResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DATASET_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    activity: _builtins.str
+    """What is being done while it is INSPECTING, in words, for example "waiting for a
+    measurement on this machine to end"; empty when nothing is told. It is not kept.
+    """
     @_builtins.property
     def dataset(self) -> Global___Dataset:
         """The dataset."""
@@ -313,10 +318,11 @@ class WatchDatasetResponse(_message.Message):
         self,
         *,
         dataset: Global___Dataset | None = ...,
+        activity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "dataset", b"dataset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -403,6 +403,11 @@ class WatchModelVersionResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    activity: _builtins.str
+    """What is being done while it is INSPECTING, in words, for example "waiting for a
+    measurement on this machine to end"; empty when nothing is told. It is not kept.
+    """
     @_builtins.property
     def model_version(self) -> Global___ModelVersion:
         """The version."""
@@ -411,10 +416,11 @@ class WatchModelVersionResponse(_message.Message):
         self,
         *,
         model_version: Global___ModelVersion | None = ...,
+        activity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "model_version", b"model_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

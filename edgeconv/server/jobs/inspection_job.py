@@ -31,7 +31,9 @@ async def inspect_model(tools: Tools, name: str) -> None:
         return
     bundle = Bundle(record.files, record.digest, {})
     try:
-        output = await _inspect(tools, StepKind.INSPECT, bundle, record.digest, from_ahead=True)
+        output = await _inspect(
+            tools, name, StepKind.INSPECT, bundle, record.digest, from_ahead=True
+        )
         inspection = Inspection.model_validate(output.facts["inspection"])
     except Exception as fault:
         # A fault of ours must still end the inspection, for whoever waits for it.
@@ -56,7 +58,7 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
             return
         bundle = Bundle(record.files, record.digest, {})
         # What is read is kept for all who send these bytes, so no model may have a say in it.
-        output = await _inspect(tools, StepKind.INSPECT_DATASET, bundle, "", from_ahead=False)
+        output = await _inspect(tools, name, StepKind.INSPECT_DATASET, bundle, "", from_ahead=False)
         inspection = DatasetInspection.model_validate(output.facts["inspection"])
         if model is not None and model.inspection is not None:
             check_fit(inspection, model.inspection.inputs)
@@ -103,25 +105,29 @@ async def _model_of(tools: Tools, record: DatasetRecord) -> ModelVersionRecord |
 
 
 async def _inspect(
-    tools: Tools, kind: StepKind, bundle: Bundle, model: str, *, from_ahead: bool
+    tools: Tools, name: str, kind: StepKind, bundle: Bundle, model: str, *, from_ahead: bool
 ) -> StepOutput:
     key = step_key(
         spec_of(kind, kind.value), {}, {"source": KeyInput(bundle.digest, {})},
         seed=0, toolchain=tools.toolchain, cpu_class=tools.cpu_class,
     )  # fmt: skip
 
+    def tell(fraction: float, message: str) -> None:
+        tools.progress.say(name, kind.value, fraction, message)
+
     async def make() -> StepOutput:
         child: JobChild | None = await tools.children.take(model, from_ahead=from_ahead)
         assert child is not None
         try:
             order = StepOrder(kind, kind.value, {}, 0, {"source": bundle})
-            files, said = await child.run(order, lambda _fraction, _message: None)
+            files, said = await child.run(order, tell)
             said.pop("folder")
             if model:
                 kept, child = child, None
                 await tools.children.give_back(kept, model)
             return StepOutput.model_validate({"files": files, **said})
         finally:
+            tools.progress.forget(name)
             if child is not None:
                 await tools.children.end(child)
 

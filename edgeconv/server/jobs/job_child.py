@@ -56,6 +56,8 @@ class JobChild:
         self._bundles: dict[str, Path] = {}
         self._steps = 0
         self._warming: asyncio.Task[None] | None = None
+        self._warming_word: tuple[float, str] = (-1.0, "")
+        self._tell_warming: Tell | None = None
 
     @classmethod
     async def start(cls, entry: str, folder: Path, blobs: Blobs, limits: Limits) -> Self:
@@ -90,7 +92,9 @@ class JobChild:
             EdgeconvError: that of the step; CHILD_DIED, LIMIT_EXCEEDED, after which the
                 child is of no more use; BLOB_DAMAGED.
         """
-        if self._warming is not None:
+        if self._warming is not None and not self._warming.done():
+            self._tell_warming = tell
+            tell(*self._warming_word)
             await asyncio.shield(self._warming)
         self._steps += 1
         folder = self._folder / f"step{self._steps}"
@@ -124,7 +128,10 @@ class JobChild:
     async def _warm(self) -> None:
         try:
             await self._child.send({"do": "warm"})
-            await self._child.receive()
+            while "done" not in (message := await self._child.receive()):
+                self._warming_word = (float(message["progress"]), str(message["message"]))
+                if self._tell_warming is not None:
+                    self._tell_warming(*self._warming_word)
         except EdgeconvError:
             _LOG.warning("a child died while it was started ahead: %s", self._child.stderr_tail)
 

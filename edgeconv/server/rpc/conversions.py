@@ -63,6 +63,8 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         """Streams what happened and happens, until the end."""
         (conversion,) = parse_name(request.name, "conversions/*")
         await self._view(conversion)
+        # Tells a client that comes back after a loss, though there may be no news.
+        await context.send_initial_metadata(())
         if request.after_sequence < 0:
             raise refuse("after_sequence", "can't be negative")
         sequence, told = request.after_sequence, 0

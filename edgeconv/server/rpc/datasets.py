@@ -89,9 +89,12 @@ class DatasetService(datasets_pb2_grpc.DatasetServiceServicer):
             while True:
                 watch.clear()
                 record = await read_dataset(self._tools.store, request.name, field="name")
-                if record != sent:
-                    sent = record
-                    yield datasets_pb2.WatchDatasetResponse(dataset=messages.dataset(record))
+                activity = self._tools.progress.words(request.name)
+                if (record, activity) != sent:
+                    sent = (record, activity)
+                    yield datasets_pb2.WatchDatasetResponse(
+                        dataset=messages.dataset(record), activity=activity
+                    )
                 if record.state != "inspecting":
                     return
                 await watch.wait(LOOK_AGAIN_S)

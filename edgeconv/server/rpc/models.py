@@ -85,14 +85,19 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         """Sends the version until its inspection has ended."""
         record = await read_model_version(self._tools.store, request.name, field="name")
         name, sent = record.name, None
+        # Tells a client that comes back after a loss, though there may be no news.
+        await context.send_initial_metadata(())
+        progress = self._tools.progress
         with self._tools.changes.watching(name) as watch:
             while True:
                 watch.clear()
                 record = await read_model_version(self._tools.store, name, field="name")
-                if record != sent:
-                    sent = record
+                if (record, progress.words(name)) != sent:
+                    sent = (record, progress.words(name))
                     message = messages.model_version(record)
-                    yield models_pb2.WatchModelVersionResponse(model_version=message)
+                    yield models_pb2.WatchModelVersionResponse(
+                        model_version=message, activity=sent[1]
+                    )
                 if record.state != "inspecting":
                     return
                 await watch.wait(LOOK_AGAIN_S)

@@ -46,6 +46,8 @@ def build_server(tools: ServiceTools, token: str) -> grpc.aio.Server:
             ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
             # Two servers on one port would share callers without a word.
             ("grpc.so_reuseport", 0),
+            # Clients ask by pings every 10 s whether the server is still there.
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ],
     )
     files_pb2_grpc.add_FileServiceServicer_to_server(FileService(tools), server)

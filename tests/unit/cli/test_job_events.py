@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeconv.cli.job_progress import Line, line_of, running_of
+from edgeconv.cli.job_progress import Line, Waits, line_of, running_of
 from edgeconv.v1 import benchmarks_pb2, conversions_pb2
 from edgeconv.v1.conversions_pb2 import (
     BenchmarkChanged,
@@ -71,3 +71,39 @@ def test_states_and_progress() -> None:
     unknown = ConversionEvent(progress=Progress(subject="s", fraction=-1))
     assert running_of(unknown) == ("s", None)
     assert (line_of(ConversionEvent()), running_of(ConversionEvent())) == (None, None)
+
+
+def _queued(benchmark: str, variant: str, message: str) -> ConversionEvent:
+    state = benchmarks_pb2.BENCHMARK_STATE_QUEUED
+    changed = BenchmarkChanged(benchmark=benchmark, variant=variant, state=state, message=message)
+    return ConversionEvent(benchmark_changed=changed)
+
+
+def test_why_benchmarks_wait_is_said_once_a_reason_and_again_when_it_comes_back() -> None:
+    waits = Waits()
+    off, busy = "offline: devices/pi", "waits for devices/pi"
+    assert waits.take(_queued("b/1", "a.onnx", "")) is None
+    assert waits.take(_queued("b/1", "a.onnx", off)) == Line("…", "a.onnx", off, "yellow")
+    assert waits.take(_queued("b/2", "b.onnx", off)) is None
+    assert running_of(_queued("b/2", "b.onnx", off)) == (f"b.onnx: {off}", None)
+    assert waits.take(_queued("b/1", "a.onnx", busy)) == Line("…", "a.onnx", busy, "yellow")
+    assert waits.take(_queued("b/2", "b.onnx", busy)) is None
+    assert waits.take(_queued("b/2", "b.onnx", off)) == Line("…", "b.onnx", off, "yellow")
+
+
+def test_a_wait_for_the_machine_is_said_and_ends() -> None:
+    def progress(subject: str, fraction: float, message: str) -> ConversionEvent:
+        return ConversionEvent(
+            progress=Progress(subject=subject, fraction=fraction, message=message)
+        )
+
+    waits, words = Waits(), "waiting for a measurement on this machine to end"
+    assert waits.take(progress("a/b", -1, words)) == Line("…", "a/b", words, "yellow")
+    assert waits.take(progress("a/b", -1, words)) is None
+    assert waits.take(progress("a/b", -1, "")) is None
+    assert waits.take(progress("a/b", -1, words)) is not None
+    # The progress of a benchmark bears its resource name; people know its variant.
+    assert waits.take(_queued("benchmarks/1", "a.onnx", "")) is None
+    other = "preparing: waiting for conversions or another measurement to end"
+    said = waits.take(progress("benchmarks/1", -1, other))
+    assert said == Line("…", "a.onnx", other, "yellow")
