@@ -45,14 +45,21 @@ def run_conversion(
 ) -> JobResult:
     """Uploads, converts, measures, and gives the result.
 
+    Data that can't be read is refused before anything is sent, and data that does not fit
+    the model before it is sent itself.
+
     Raises:
-        EdgeconvError: what the server refuses at the call.
+        EdgeconvError: DATASET_INVALID, DATASET_MISMATCH; what the server refuses at the call.
         KeyboardInterrupt: after the job was cancelled.
     """
+    from edgeconv.cli.dataset_files import check_declared, read_declared
     from edgeconv.cli.uploads import upload_dataset, upload_model
     from edgeconv.v1 import benchmarks_pb2
 
+    declared = [read_declared(path) for path in dict.fromkeys(request.files.values())]
     version = upload_model(client, model, terminal)
+    if declared:
+        check_declared(declared, version, shapes)
     uploaded: dict[Path, str] = {}
     datasets = dict(request.datasets)
     for role, path in request.files.items():

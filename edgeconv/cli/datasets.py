@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgeconv.cli.connect import connected, server_options
-from edgeconv.cli.options import folder_option, limit_option
+from edgeconv.cli.options import FILE, folder_option, limit_option
 from edgeconv.cli.terminal import json_option, terminal_of
 
 
@@ -61,7 +61,7 @@ def get_command(name: str, server: str | None, state: Path) -> None:
 
 
 @datasets.command("upload")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 @click.option("--name", help="Name of the dataset.  [after the file and its content]")
 @click.option("--model", help="A model version to check it against.")
 @server_options
@@ -70,6 +70,7 @@ def upload_command(
     file: Path, name: str | None, model: str | None, server: str | None, state: Path
 ) -> None:
     """Uploads an npz FILE and waits until the server has read it."""
+    from edgeconv.cli.dataset_files import check_declared, read_declared
     from edgeconv.cli.describe import describe_dataset
     from edgeconv.cli.names import full_name, version_name
     from edgeconv.cli.reading import dataset_document
@@ -79,9 +80,12 @@ def upload_command(
     terminal = terminal_of()
     full = full_name(name, "datasets") if name else dataset_name(file)
     version = version_name(model) if model else ""
+    declared = read_declared(file)
     with connected(server, state) as client:
         if version:
-            version = client.get_model_version(version).name
+            found = client.get_model_version(version)
+            version = found.name
+            check_declared([declared], found)
         with transfer(terminal, f"uploading {file.name}") as progress:
             client.create_dataset(full, file, version, progress=progress)
         dataset = client.wait_dataset(full)

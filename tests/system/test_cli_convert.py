@@ -248,6 +248,26 @@ def test_bad_input_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["bad.onnx"]
 
 
+@pytest.mark.parametrize(
+    ("values", "code", "words"),
+    [(np.zeros((4, 65), np.float32), 4, "'in/put:0'"), (None, 3, "'bad.npz' can't be used")],
+    ids=["shape", "no npz"],
+)
+def test_data_that_does_not_fit_is_refused_before_it_is_sent(
+    service: Service, model: Path, tmp_path: Path, values: Any, code: int, words: str
+) -> None:
+    data = tmp_path / "bad.npz"
+    data.write_bytes(b"no npz")
+    if values is not None:
+        np.savez(data, **{"in/put:0": values})
+    done = service.run("convert", model, *_ONNX, "--data", data, "--out", tmp_path / "out")
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "ploading bad.npz" not in done.stderr
+    names = [each["name"] for each in service.read("datasets", "list")["datasets"]]
+    assert not [name for name in names if name.startswith("datasets/bad-")]
+
+
 def test_an_unknown_key_of_a_recipe_comes_with_the_nearest(
     service: Service, model: Path, tmp_path: Path
 ) -> None:

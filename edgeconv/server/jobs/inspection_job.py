@@ -6,9 +6,9 @@ import logging
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
+from edgeconv.recipe.dataset_fit import check_fit
 from edgeconv.recipe.inspection import DatasetInspection, Inspection
 from edgeconv.recipe.specs import StepKind, spec_of
-from edgeconv.server.dataset_fit import check_fit
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
 from edgeconv.server.jobs.memo import once

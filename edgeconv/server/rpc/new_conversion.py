@@ -10,6 +10,7 @@ import yaml
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.bench.request import MeasureRequest
+from edgeconv.recipe.dataset_fit import check_fit
 from edgeconv.recipe.inspection import Inspection
 from edgeconv.recipe.named import recipe_from_flags
 from edgeconv.recipe.plan import CALIBRATION, EVALUATION, SOURCE, Plan, plan
@@ -17,7 +18,6 @@ from edgeconv.recipe.schema import Recipe, parse_recipe
 from edgeconv.recipe.signature import resolve_shapes
 from edgeconv.results.effect import Note
 from edgeconv.runtimes.catalogue import runtime_by_format
-from edgeconv.server.dataset_fit import check_fit
 from edgeconv.server.records import BundleInput, DatasetRecord, VariantRecord
 from edgeconv.server.rpc.datasets import not_ready, read_dataset
 from edgeconv.server.rpc.fields import refuse

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.recipe.dataset_fit import check_fit
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType
-from edgeconv.server.dataset_fit import check_fit
 
 _INPUTS = [
     DeclaredTensor(name="image", dtype=DType.FLOAT32, shape=("batch", 3, 8, "width")),
@@ -55,6 +55,19 @@ def test_labels_and_other_arrays_do_not_matter() -> None:
         (
             {"image": ("float32", (5, 3, 8, 9)), "ids": ("int64", (5, 1, 16))},
             "ids", "has shape [5, 1, 16]",
+        ),
+        (
+            {"image": ("float32", (5, 3, 8, 9)), "ids": ("int64", (4, 16))},
+            "ids", "there are 4, and 5 of 'image'",
+        ),
+        (
+            {"image": ("float32", (5, 3, 8, 9)), "ids": ("int64", (5, 16)),
+             "label": ("int64", (6,))},
+            "label", "there are 6, and 5 of 'image'",
+        ),
+        (
+            {"image": ("float32", (0, 3, 8, 9)), "ids": ("int64", (0, 16))},
+            "image", "there are no samples",
         ),
     ],
 )  # fmt: skip

@@ -9,6 +9,8 @@ from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor
 
 Axes = Sequence[int | str]
+LABEL = "label"
+"""The array of a dataset that holds the labels."""
 
 
 def check_fit(
@@ -16,7 +18,7 @@ def check_fit(
     inputs: Sequence[DeclaredTensor],
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Refuses a dataset that lacks an input or has another dtype or shape for it.
+    """Refuses a dataset that lacks an input, or has another dtype, shape or count for it.
 
     An array is [samples, *input shape]; where the input's first axis has size 1 or is
     open, it may stand for the sample axis itself.
@@ -34,6 +36,8 @@ def check_fit(
         message = _mismatch(tensor, wanted, arrays.get(tensor.name), sorted(arrays))
         if message:
             violations.append(FieldViolation(tensor.name, message))
+    if not violations:
+        violations = _uneven(arrays, [tensor.name for tensor in inputs])
     if violations:
         listed = "; ".join(f"{each.field!r}: {each.message}" for each in violations)
         raise EdgeconvError(
@@ -58,6 +62,20 @@ def _mismatch(
         return ""
     shape = ", ".join(["samples", *map(str, wanted)])
     return f"the array has shape {list(array.shape)}, not [{shape}]"
+
+
+def _uneven(arrays: Mapping[str, DeclaredTensor], inputs: Sequence[str]) -> list[FieldViolation]:
+    """Arrays with another number of samples than the first input's, or with none."""
+    if not inputs:
+        return []
+    count = arrays[inputs[0]].shape[0]
+    if not count:
+        return [FieldViolation(inputs[0], "there are no samples")]
+    return [
+        FieldViolation(name, f"there are {arrays[name].shape[0]}, and {count} of {inputs[0]!r}")
+        for name in (*inputs, LABEL)
+        if name in arrays and arrays[name].shape[0] != count
+    ]
 
 
 def _same(wanted: Axes, have: Axes) -> bool:
