@@ -108,14 +108,15 @@ def errors_page() -> str:
         code = int(reason.exit_code)
         lines += [f"| `{reason.name}` | {reason.status.name} | {code} | {escape(reason.meaning)} |"]
     lines += ["", "| exit code | |", "|---|---|"]
-    lines += [f"| {int(code)} | {code.name.lower().replace('_', ' ')} |" for code in ExitCode]
+    lines += [f"| {int(code)} | {escape(code.meaning)} |" for code in ExitCode]
     return "\n".join([*lines, ""])
 
 
 def commands_page() -> str:
     """The help of every command."""
     lines = ["# Commands", ""]
-    root = click.Context(command_line, info_name="edgeconv", max_content_width=88)
+    settings = {**command_line.context_settings, "max_content_width": 88}
+    root = click.Context(command_line, info_name="edgeconv", **settings)
     for context in _contexts(root):
         lines += [f"## {context.command_path}", "", "```text"]
         lines += [line.rstrip() for line in context.get_help().splitlines()]

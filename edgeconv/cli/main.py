@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from edgeconv import __version__
+from edgeconv.base.exit_codes import ExitCode
 from edgeconv.cli.failures import asks_for_json, failures_told
 from edgeconv.cli.terminal import terminal_of
 
@@ -32,11 +33,6 @@ COMMANDS: dict[str, str] = {
 """Name → one line of help. The command `x` is `x` in `edgeconv.cli.x`."""
 
 _EPILOG = """\b
-Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad input, 4 not found or
-precondition, 5 refused, 6 device or infrastructure failed, 7 partly done,
-130 interrupted.
-
-\b
 Completion: eval "$(_EDGECONV_COMPLETE=bash_source edgeconv)" for bash,
 zsh_source for zsh; _EDGECONV_COMPLETE=fish_source edgeconv | source for fish.
 """
@@ -58,6 +54,8 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), code.meaning) for code in ExitCode])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Before anything is parsed: a word that is wrong is told as JSON, too.

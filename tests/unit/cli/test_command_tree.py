@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.exit_codes import ExitCode
 from edgeconv.cli.documents import DOCUMENTS, DoneDocument, ErrorDocument
 from edgeconv.cli.main import COMMANDS, main
 from edgeconv.cli.terminal import json_option, terminal_of
@@ -71,6 +72,14 @@ def test_schemas_are_printed_one_and_all() -> None:
     one = json.loads(runner.invoke(main, ["schema", "jobs", "list"]).stdout)
     assert one == every["jobs list"]
     assert runner.invoke(main, ["schema", "nothing"]).exit_code == 2
+
+
+def test_the_help_lists_every_exit_code() -> None:
+    words = CliRunner().invoke(main, ["-h"]).stdout
+    listed = words[words.index("Exit codes:") :].splitlines()[1 : 1 + len(ExitCode)]
+    assert [line.split()[0] for line in listed] == [str(int(code)) for code in ExitCode]
+    assert [line.split(maxsplit=1)[1] for line in listed] == [code.meaning for code in ExitCode]
+    assert words == CliRunner().invoke(main, ["--help"]).stdout
 
 
 def test_an_unknown_command_is_a_fault_of_usage() -> None:
