@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -293,6 +294,7 @@ class _Builder:
         content = canonical_json([kind, name, filled, inputs])
         if content in self._by_content:
             return self._by_content[content]
+        step_id = self._unused(step_id)
         self._by_content[content] = step_id
         self._steps[step_id] = PlannedStep(
             id=step_id,
@@ -303,6 +305,11 @@ class _Builder:
             seed=self._recipe.seed,
         )
         return step_id
+
+    def _unused(self, step_id: str) -> str:
+        """The id, numbered where a variant has a step of that name before."""
+        ids = itertools.chain([step_id], (f"{step_id}-{n}" for n in itertools.count(2)))
+        return next(each for each in ids if each not in self._steps)
 
     def _with_parents(self, variants: list[PlannedVariant]) -> list[PlannedVariant]:
         specs = self._recipe.variants

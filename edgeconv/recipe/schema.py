@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.recipe.specs import Options, StepKind, specs_of
@@ -16,6 +24,14 @@ Target = Literal["onnx", "tflite"]
 Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-weights"]
 
 MAX_RECIPE_BYTES = 64 * 1024
+_MAX_DEPTH = 32
+_OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,39}$"
 
 
@@ -72,13 +88,22 @@ class PassUse(Options):
         return specs[self.name].options.model_validate(self.options)
 
 
+def _each_once(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    if len(set(targets)) < len(targets):
+        raise ValueError("a target is named twice")
+    return targets
+
+
+Targets = Annotated[tuple[Target, ...], Field(min_length=1), AfterValidator(_each_once)]
+
+
 class VariantSpec(Options):
     """One variant; made for every target of the recipe unless it names its own."""
 
     passes: tuple[PassUse, ...] = ()
     precision: Precision = "fp32"
     calibration: CalibrationOptions = CalibrationOptions()
-    targets: tuple[Target, ...] | None = None
+    targets: Targets | None = None
     min_snr_db: float | None = Field(
         default=None, description="Least signal-to-noise ratio against the source, in dB."
     )
@@ -90,10 +115,10 @@ class VariantSpec(Options):
 class Recipe(BaseModel):
     """What to make of a model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     version: Literal[1] = 1
-    targets: tuple[Target, ...] = Field(default=("onnx", "tflite"), min_length=1)
+    targets: Targets = ("onnx", "tflite")
     data: DataSpec = DataSpec()
     seed: int = Field(default=0, ge=0, lt=2**32)
     variants: dict[Annotated[str, Field(pattern=_NAME_PATTERN)], VariantSpec] = Field(
@@ -108,15 +133,7 @@ def parse_recipe(text: str) -> Recipe:
         EdgeconvError: RECIPE_INVALID with a violation per field; an unknown key comes
             with the nearest known one.
     """
-    if len(text.encode()) > MAX_RECIPE_BYTES:
-        _refuse("recipe", f"the recipe is larger than {MAX_RECIPE_BYTES} bytes")
-    try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AliasToken):
-                _refuse("recipe", "aliases (*name) are not allowed")
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        _refuse("recipe", f"not valid YAML: {' '.join(str(error).split())}")
+    data = _read_yaml(text)
     if not isinstance(data, dict):
         _refuse("recipe", "a recipe is a mapping with `variants`")
     try:
@@ -133,7 +150,32 @@ def parse_recipe(text: str) -> Recipe:
     )
 
 
-def _refuse(field: str, message: str) -> None:
+def _read_yaml(text: str) -> Any:
+    if len(text.encode(errors="replace")) > MAX_RECIPE_BYTES:
+        _refuse("recipe", f"the recipe is larger than {MAX_RECIPE_BYTES} bytes")
+    try:
+        _check_tokens(text)
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        _refuse("recipe", f"not valid YAML: {' '.join(str(error).split())}")
+    except (ValueError, LookupError, AttributeError, TypeError):
+        # What PyYAML lets through of a scalar that is no value of its type: a 13th month,
+        # an empty `!!int`, an integer of thousands of digits.
+        _refuse("recipe", "not valid YAML: a number, a date or a tagged value can't be read")
+
+
+def _check_tokens(text: str) -> None:
+    """Refuses aliases, and a depth at which PyYAML takes minutes: its time grows by the square."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.AliasToken):
+            _refuse("recipe", "aliases (*name) are not allowed")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > _MAX_DEPTH:
+            _refuse("recipe", f"it is nested more than {_MAX_DEPTH} deep")
+
+
+def _refuse(field: str, message: str) -> NoReturn:
     raise EdgeconvError(
         Reason.RECIPE_INVALID,
         f"The recipe is not valid: {message}.",
