@@ -10,16 +10,20 @@ largest value, by the same number of dB.
 from __future__ import annotations
 
 from edgeconv.analysis.agreement import LOWEST, OutputComparison
+from edgeconv.recipe.bounds import (
+    ARGMAX_FLAG,
+    FP16_FLAG_DB,
+    FP32_EQUAL_SHARE,
+    FP32_SHARE_OF_PEAK,
+    FP32_SNR_DB,
+    LOSSY_EQUAL_SHARE,
+    LOSSY_FLAG_DB,
+    share_of_peak,
+)
 from edgeconv.recipe.specs import VerifyOptions
 from edgeconv.results.agreement import OutputAgreement
 from edgeconv.results.effect import Note
 
-FP32_SNR_DB = 60.0
-FP32_SHARE_OF_PEAK = 1e-5
-_EQUAL_SHARE = 0.999
-_FP16_FLAG_DB = 40.0
-_ARGMAX_FLAG = 0.95
-_FLAG_DB = 20.0
 _NO_LABELS = (
     "`max_drop` can't be held: there are no labels that fit the first output. Give evaluation"
     " data with labels, or take `max_drop` out of the recipe."
@@ -73,7 +77,7 @@ def _judge(figures: OutputComparison, options: VerifyOptions) -> tuple[bool, str
     exact = options.precision == "fp32" and not options.lossy
     if not figures.is_floating:
         if exact:
-            return figures.equal_share >= _EQUAL_SHARE, f"≥ {_EQUAL_SHARE:g} equal"
+            return figures.equal_share >= FP32_EQUAL_SHARE, f"≥ {FP32_EQUAL_SHARE:g} equal"
         return True, ""
     snr = figures.snr_db
     least = options.min_snr_db
@@ -90,18 +94,14 @@ def _reaches(figures: OutputComparison, least_db: float) -> bool:
     """Whether a ratio is reached; where there is none, whether the error is in proportion."""
     if figures.snr_db is not None:
         return figures.snr_db >= least_db
-    return figures.max_abs_error <= _share(least_db) * figures.max_abs_reference
+    return figures.max_abs_error <= share_of_peak(least_db) * figures.max_abs_reference
 
 
 def _bound(figures: OutputComparison, least_db: float) -> str:
     if figures.snr_db is not None:
         return f"≥ {least_db:g} dB"
-    share = _share(least_db)
+    share = share_of_peak(least_db)
     return f"error ≤ {share:.3g} of the largest value ({least_db:g} dB; the output does not vary)"
-
-
-def _share(ratio_db: float) -> float:
-    return float(10 ** (-ratio_db / 20))
 
 
 def _infinity_notes(name: str, figures: OutputComparison) -> list[Note]:
@@ -122,13 +122,13 @@ def _flags(name: str, figures: OutputComparison, options: VerifyOptions) -> list
     notes = []
     argmax = figures.argmax_agreement
     if not figures.is_floating:
-        if figures.equal_share < _ARGMAX_FLAG:
+        if figures.equal_share < LOSSY_EQUAL_SHARE:
             notes.append(_flag(name, f"Only {figures.equal_share:.1%} of the values are equal."))
         return notes
-    least = _FP16_FLAG_DB if options.precision == "fp16" else _FLAG_DB
+    least = FP16_FLAG_DB if options.precision == "fp16" else LOSSY_FLAG_DB
     if not _reaches(figures, least):
         notes += _missed_flags(name, figures, least, options)
-    if argmax is not None and argmax < _ARGMAX_FLAG:
+    if argmax is not None and argmax < ARGMAX_FLAG:
         words = f"The largest element is the source's in {argmax:.1%} of the rows only."
         notes.append(_flag(name, words))
     return notes
@@ -140,7 +140,8 @@ def _missed_flags(
     if figures.snr_db is None:
         words = (
             f"It does not vary over the samples, and its error of {figures.max_abs_error:.3g} is"
-            f" above {_share(least):.3g} of its largest value, {figures.max_abs_reference:.3g}."
+            f" above {share_of_peak(least):.3g} of its largest value,"
+            f" {figures.max_abs_reference:.3g}."
         )
         return [_flag(name, words)]
     # Lossy scores are told by their decisions, below.

@@ -13,16 +13,22 @@ from edgeconv.analysis.agreement import OutputComparison, is_floating
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.bounds import judge_metric, judge_output
 from edgeconv.conversion.calls import Report, StepCall
-from edgeconv.conversion.evaluation import OUTPUTS_FILE, dataset_samples, stored_samples
+from edgeconv.conversion.evaluation import (
+    DEVICE_SAMPLES,
+    OUTPUTS_FILE,
+    dataset_samples,
+    stored_samples,
+)
 from edgeconv.conversion.program import Artifact
 from edgeconv.conversion.reference import measure
-from edgeconv.conversion.samples import Samples, read_npz
+from edgeconv.conversion.samples import Samples, read_npz, write_arrays
 from edgeconv.recipe.signature import Signature, TensorSpec
 from edgeconv.recipe.specs import VerifyOptions
 from edgeconv.results.agreement import Agreement
 from edgeconv.results.effect import Note
 from edgeconv.runtimes.session import DYNAMIC, Session
 
+_KEPT_BYTES = 256 * 1024 * 1024
 _RUNTIMES = {
     "onnx": "edgeconv.runtimes.onnxruntime.child",
     "tflite": "edgeconv.runtimes.litert.child",
@@ -31,6 +37,9 @@ _RUNTIMES = {
 
 def verify(artifact: Artifact, call: StepCall, options: VerifyOptions, report: Report) -> Agreement:
     """The agreement of an artifact with its source; a lost bound is `passed=False`.
+
+    Writes into `call.folder`: `outputs.npz`, what the artifact gives here for the samples
+    that devices get: output name → [samples, *shape].
 
     Raises:
         EdgeconvError: SIGNATURE_CHANGED when the file in its runtime does not show the
@@ -48,7 +57,8 @@ def verify(artifact: Artifact, call: StepCall, options: VerifyOptions, report: R
         samples = stored_samples(given.folder, source.inputs)
     expected = read_npz(given.folder / OUTPUTS_FILE)
     _check_counts(samples, expected)
-    figures, scores = _run(artifact, session, samples, expected, source, report)
+    figures, scores, first = _run(artifact, session, samples, expected, source, report)
+    write_arrays(call.folder / OUTPUTS_FILE, first)
     return _agreement(given.facts, session, samples, figures, scores, options)
 
 
@@ -69,21 +79,28 @@ def _run(
     expected: Mapping[str, NDArray[Any]],
     source: Signature,
     report: Report,
-) -> tuple[dict[str, OutputComparison], NDArray[Any]]:
+) -> tuple[dict[str, OutputComparison], NDArray[Any], dict[str, NDArray[Any]]]:
+    """Figures of each output, the first output of all samples, and all outputs of the first."""
     figures = {
         spec.name: OutputComparison(is_floating(expected[spec.name])) for spec in source.outputs
     }
-    first = source.outputs[0].name
+    name_of_scores = source.outputs[0].name
     scores = []
+    kept: list[dict[str, NDArray[Any]]] = []
+    room = _KEPT_BYTES
     for index, feeds in enumerate(samples):
         report(index / len(samples), "comparing with the source")
         got = {name: np.asarray(array) for name, array in session.run(feeds).items()}
         if not index:
             _refuse_changes(artifact, _made_differences(source.outputs, got))
-        scores.append(got[first])
+        scores.append(got[name_of_scores])
+        room -= sum(array.nbytes for array in got.values())
+        if len(kept) == index < DEVICE_SAMPLES and room >= 0:
+            kept.append(got)
         for name, comparison in figures.items():
             comparison.add(np.asarray(expected[name][index]), got[name])
-    return figures, np.stack(scores)
+    first = {name: np.stack([each[name] for each in kept]) for name in figures} if kept else {}
+    return figures, np.stack(scores), first
 
 
 def _agreement(

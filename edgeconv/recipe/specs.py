@@ -199,7 +199,7 @@ SPECS: tuple[StepSpec, ...] = (
         StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 1,
         Int8WeightsOptions, _BOTH,
     ),
-    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 2, VerifyOptions),
+    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 3, VerifyOptions),
 )  # fmt: skip
 
 _BY_NAME = {(spec.kind, spec.name): spec for spec in SPECS}

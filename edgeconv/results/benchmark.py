@@ -48,6 +48,7 @@ class BenchmarkSummary(BaseModel):
     device_snr_db: float | None = None
     device_argmax_agreement: float | None = None
     delegate_parts: int | None = None
+    device_doubts: tuple[str, ...] = ()
 
     def percentile(self, percent: float) -> Percentile | None:
         """That percentile, or None when it was not computed."""

@@ -1,22 +1,35 @@
-"""Whether a device computed what the host did when it verified the variant. Pure."""
+"""Whether a device computes what the server's own run of the same file gave. Pure.
+
+Another processor adds up in another order, and rounds values of few bits to a neighbour
+now and then. So full precision is held to the bound that it is held to against its source.
+What is lossy is held to the bound of its recipe, or where there is none to that from which
+its agreement with the source would be flagged.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from edgeconv.results.agreement import Agreement
-from edgeconv.results.benchmark import BenchmarkSummary
+from numpy.typing import NDArray
+
+from edgeconv.analysis.agreement import OutputComparison, compare
+from edgeconv.recipe.bounds import (
+    ARGMAX_FLAG,
+    FP16_FLAG_DB,
+    FP32_EQUAL_SHARE,
+    FP32_SHARE_OF_PEAK,
+    FP32_SNR_DB,
+    LOSSY_EQUAL_SHARE,
+    LOSSY_FLAG_DB,
+    share_of_peak,
+)
+from edgeconv.recipe.specs import VerifyOptions
 from edgeconv.results.effect import Note
-from edgeconv.server.records import BenchmarkRecord, VariantRecord
-
-GOOD_SNR_DB = 60.0
-"""From here on a device is not doubted: full precision is held to no more."""
-MOST_LOST_DB = 10.0
-"""The device runs fewer samples than the host, so a few dB are no difference."""
-MOST_LOST_ARGMAX = 0.1
+from edgeconv.server.records import BenchmarkRecord
 
 
-def doubts(variant: VariantRecord, benchmark: BenchmarkRecord) -> list[Note]:
+def doubts(benchmark: BenchmarkRecord) -> list[Note]:
     """Why the numbers that a device computed for a variant can't be relied on."""
     summary = benchmark.summary
     if summary is None or benchmark.samples is None or benchmark.outputs is None:
@@ -24,28 +37,82 @@ def doubts(variant: VariantRecord, benchmark: BenchmarkRecord) -> list[Note]:
     if not benchmark.outputs_digest:
         words = "The device sent no outputs: what it computes was not checked."
         return [_flag(benchmark.device, words)]
-    agreement = variant.agreement or Agreement()
-    return [_flag(benchmark.device, words) for words in _losses(agreement, summary)]
+    return [_flag(benchmark.device, words) for words in summary.device_doubts]
 
 
-def _losses(agreement: Agreement, summary: BenchmarkSummary) -> Iterator[str]:
-    ratios = [each.snr_db for each in agreement.outputs if each.snr_db is not None]
-    shares = [
-        each.argmax_agreement for each in agreement.outputs if each.argmax_agreement is not None
-    ]
-    snr_db, share = summary.device_snr_db, summary.device_argmax_agreement
-    if snr_db is not None and ratios:
-        host_db = min(ratios)
-        if snr_db < GOOD_SNR_DB and host_db - snr_db > MOST_LOST_DB:
-            yield (
-                f"The device's outputs agree with the source's to {snr_db:.1f} dB, the host's"
-                f" to {host_db:.1f} dB: the device computes something else."
-            )
-    elif share is not None and shares and min(shares) - share > MOST_LOST_ARGMAX:
-        yield (
-            f"The device's largest element is the source's in {share:.1%} of the rows, the"
-            f" host's in {min(shares):.1%}: the device computes something else."
+def compare_with_host(
+    host: Iterable[tuple[str, NDArray[Any]]],
+    device: Mapping[str, NDArray[Any]],
+    options: VerifyOptions,
+) -> tuple[str, ...]:
+    """Why a device's outputs are not the host's, a sentence for each output that is not.
+
+    Args:
+        host: Output name → [samples, …].
+        device: Likewise, at least as many samples and the same shapes.
+        options: What the variant is held to.
+    """
+    words = []
+    for name, expected in host:
+        figures = compare(expected, device[name][: len(expected)])
+        if told := _doubt(figures, options):
+            words.append(f"Output {name!r} {told}: the device computes something else.")
+    return tuple(words)
+
+
+def _doubt(figures: OutputComparison, options: VerifyOptions) -> str:
+    """What is wrong with an output, to be said after its name; empty for nothing."""
+    if not figures.finite:
+        return "holds NaN or infinity where the server's run of the same file does not"
+    if not figures.is_floating:
+        return _doubt_of_integers(figures.equal_share, options)
+    least_db = _least_db(options)
+    if _is_near(figures, least_db) or _decides_alike(figures, options):
+        return ""
+    if figures.snr_db is None:
+        return (
+            f"does not vary and is {figures.max_abs_error:.3g} off that of the server's run of"
+            f" the same file, whose largest value is {figures.max_abs_reference:.3g}"
         )
+    return (
+        f"agrees with that of the server's run of the same file to {figures.snr_db:.1f} dB, and"
+        f" {least_db:g} dB are asked for"
+    )
+
+
+def _doubt_of_integers(equal_share: float, options: VerifyOptions) -> str:
+    least = FP32_EQUAL_SHARE if options.precision == "fp32" else LOSSY_EQUAL_SHARE
+    if equal_share >= least:
+        return ""
+    return (
+        f"equals that of the server's run of the same file in {equal_share:.1%} of the values,"
+        f" and {least:.1%} are asked for"
+    )
+
+
+def _least_db(options: VerifyOptions) -> float:
+    if options.precision == "fp32":
+        return FP32_SNR_DB
+    if options.min_snr_db is not None:
+        return options.min_snr_db
+    return FP16_FLAG_DB if options.precision == "fp16" else LOSSY_FLAG_DB
+
+
+def _is_near(figures: OutputComparison, least_db: float) -> bool:
+    if figures.max_abs_error <= FP32_SHARE_OF_PEAK * figures.max_abs_reference:
+        return True
+    if figures.snr_db is not None:
+        return figures.snr_db >= least_db
+    return figures.max_abs_error <= share_of_peak(least_db) * figures.max_abs_reference
+
+
+def _decides_alike(figures: OutputComparison, options: VerifyOptions) -> bool:
+    """Whether scores of 8 bits, held to nothing else, make the same decisions."""
+    if options.precision in ("fp32", "fp16") or options.min_snr_db is not None:
+        return False
+    argmax = figures.argmax_agreement
+    varies = figures.snr_db is not None
+    return varies and argmax is not None and argmax >= ARGMAX_FLAG
 
 
 def _flag(device: str, words: str) -> Note:

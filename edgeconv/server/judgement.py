@@ -74,7 +74,7 @@ def _doubts(variant: VariantRecord, benchmarks: Sequence[BenchmarkRecord]) -> li
         for benchmark in benchmarks
         if benchmark.variant == variant.name and benchmark.summary is not None
     }
-    return [note for benchmark in last.values() for note in doubts(variant, benchmark)]
+    return [note for benchmark in last.values() for note in doubts(benchmark)]
 
 
 def _notes(variant: VariantRecord, measured: Measured) -> list[Note]:

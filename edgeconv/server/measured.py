@@ -1,4 +1,5 @@
-"""What a device sends back: its samples summed up, its outputs held against the source's."""
+"""What a device sends back: its samples summed up, its outputs held against the source's
+and against those of the server's own run of the same file."""
 
 from __future__ import annotations
 
@@ -11,14 +12,34 @@ from typing import Any
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.bench.record import decode
 from edgeconv.bench.summary import summarize
+from edgeconv.recipe.plan import Plan
+from edgeconv.recipe.specs import VerifyOptions
 from edgeconv.results.benchmark import BenchmarkSummary
 from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.device_numbers import compare_with_host
 from edgeconv.server.records import BenchmarkRecord, FailureOwner, FileRecord
 from edgeconv.server.result_arrays import MAX_RESULT_BYTES as MAX_RESULT_BYTES
 from edgeconv.server.result_arrays import count_samples, read_arrays
 from edgeconv.server.store.store import Store
 
 _LOG = logging.getLogger(__name__)
+
+OUTPUTS_FILE = "outputs.npz"
+"""What the reference writes for the source, and each verification for its artifact."""
+
+
+_NOT_KEPT = (
+    "The outputs of the server's own run of this file are not kept: the device's were compared"
+    " with the source's only."
+)
+
+
+@dataclass(frozen=True)
+class HostRun:
+    """What verifying a variant here gave, and what the variant is held to."""
+
+    outputs: FileRecord
+    options: VerifyOptions
 
 
 @dataclass(frozen=True)
@@ -48,7 +69,8 @@ async def take_outcome(
             raise EdgeconvError(
                 Reason.FIELD_INVALID, f"The record of 'benchmarks/{benchmark}' was not sent."
             )
-        summary = await asyncio.to_thread(_sum_up, blobs, samples, outputs, record)
+        host = await _host_run(store, record)
+        summary = await asyncio.to_thread(_sum_up, blobs, samples, outputs, host, record)
     except EdgeconvError as error:
         owner: FailureOwner = "device" if error.reason is Reason.DEVICE_FAILED else "infrastructure"
         return await store.fleet.fail(benchmark, token, owner, error)
@@ -65,19 +87,50 @@ async def take_outcome(
     )  # fmt: skip
 
 
+async def _host_run(store: Store, benchmark: BenchmarkRecord) -> HostRun | None:
+    """None when the result of the step that verified the variant is not known any more."""
+    view = await store.conversions.view(benchmark.conversion)
+    plan = Plan.model_validate(view.conversion.plan) if view and view.conversion.plan else None
+    variants = plan.variants if plan else ()
+    verify = next((each.verify for each in variants if each.name == benchmark.variant), "")
+    key = next((step.key for step in view.steps if step.id == verify), "") if view else ""
+    output = await store.steps.output(key) if key else None
+    files = output.files if output else ()
+    found = next((file for file in files if file.name == OUTPUTS_FILE), None)
+    if plan is None or found is None:
+        return None
+    step = next(each for each in plan.steps if each.id == verify)
+    return HostRun(found, VerifyOptions.model_validate(step.options))
+
+
 def _sum_up(
-    blobs: Blobs, record: FileRecord, outputs: FileRecord | None, benchmark: BenchmarkRecord
+    blobs: Blobs,
+    record: FileRecord,
+    outputs: FileRecord | None,
+    host: HostRun | None,
+    benchmark: BenchmarkRecord,
 ) -> BenchmarkSummary:
     """The summary; outputs that were not sent leave it without the device's agreement."""
     summary = summarize(decode(blobs.read_whole(record)))
     if outputs is None or benchmark.samples is None or benchmark.outputs is None:
         return summary
+    got = blobs.read_whole(outputs)
     snr_db, argmax = compare_outputs(
         blobs.read_whole(benchmark.outputs),
-        blobs.read_whole(outputs),
+        got,
         count_samples(blobs.read_whole(benchmark.samples)),
     )
-    return summary.model_copy(update={"device_snr_db": snr_db, "device_argmax_agreement": argmax})
+    told: tuple[str, ...] = (_NOT_KEPT,)
+    if host is not None:
+        own = read_arrays(blobs.read_whole(host.outputs), rows=count_samples(got))
+        told = compare_with_host(own, dict(read_arrays(got)), host.options)
+    return summary.model_copy(
+        update={
+            "device_snr_db": snr_db,
+            "device_argmax_agreement": argmax,
+            "device_doubts": told,
+        }
+    )
 
 
 def compare_outputs(

@@ -93,6 +93,7 @@ def _do(message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel) 
         described.pop("salt", None)
         said["facts"] = {"inspection": described}
     elif kind == "verify":
+        write_quick_samples(folder)
         said["agreement"] = _agreement(model.get("steps", {}).get(name) != "disagree")
     else:
         _write_bundle(kind, message, folder)

@@ -232,6 +232,7 @@ class BenchmarkSummary(_message.Message):
     DEVICE_SNR_DB_FIELD_NUMBER: _builtins.int
     DEVICE_ARGMAX_AGREEMENT_FIELD_NUMBER: _builtins.int
     DELEGATE_PARTS_FIELD_NUMBER: _builtins.int
+    DEVICE_DOUBTS_FIELD_NUMBER: _builtins.int
     user_visible_ns: _builtins.int
     """Cold load plus first inference in nanoseconds; the median across processes."""
     peak_memory_bytes: _builtins.int
@@ -266,6 +267,12 @@ class BenchmarkSummary(_message.Message):
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it is unstable."""
 
+    @_builtins.property
+    def device_doubts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why the device's outputs are not those that the server's own run of the same file
+        gave, a sentence each; empty when they are.
+        """
+
     def __init__(
         self,
         *,
@@ -282,10 +289,11 @@ class BenchmarkSummary(_message.Message):
         device_snr_db: _builtins.float | None = ...,
         device_argmax_agreement: _builtins.float | None = ...,
         delegate_parts: _builtins.int | None = ...,
+        device_doubts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_delegate_parts", b"_delegate_parts", "_device_argmax_agreement", b"_device_argmax_agreement", "_device_snr_db", b"_device_snr_db", "delegate_parts", b"delegate_parts", "device_argmax_agreement", b"device_argmax_agreement", "device_snr_db", b"device_snr_db"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delegate_parts", b"_delegate_parts", "_device_argmax_agreement", b"_device_argmax_agreement", "_device_snr_db", b"_device_snr_db", "delegate_parts", b"delegate_parts", "device_argmax_agreement", b"device_argmax_agreement", "device_snr_db", b"device_snr_db", "involuntary_switches", b"involuntary_switches", "peak_memory_bytes", b"peak_memory_bytes", "percentiles", b"percentiles", "phases", b"phases", "processes", b"processes", "reasons", b"reasons", "runtime", b"runtime", "samples", b"samples", "user_visible_ns", b"user_visible_ns", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delegate_parts", b"_delegate_parts", "_device_argmax_agreement", b"_device_argmax_agreement", "_device_snr_db", b"_device_snr_db", "delegate_parts", b"delegate_parts", "device_argmax_agreement", b"device_argmax_agreement", "device_doubts", b"device_doubts", "device_snr_db", b"device_snr_db", "involuntary_switches", b"involuntary_switches", "peak_memory_bytes", b"peak_memory_bytes", "percentiles", b"percentiles", "phases", b"phases", "processes", b"processes", "reasons", b"reasons", "runtime", b"runtime", "samples", b"samples", "user_visible_ns", b"user_visible_ns", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__delegate_parts: _TypeAlias = _typing.Literal["delegate_parts"]  # noqa: Y015
     _WhichOneofArgType__delegate_parts: _TypeAlias = _typing.Literal["_delegate_parts", b"_delegate_parts"]  # noqa: Y015

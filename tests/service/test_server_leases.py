@@ -170,7 +170,35 @@ def test_outputs_that_differ_on_the_device_show(play: Play) -> None:
         assert summary.device_argmax_agreement == 0
         (note,) = ended.variants[0].notes
         assert (note.kind, note.subject) == ("flagged", "devices/a")
+        assert note.message == f"devices/a: {summary.device_doubts[0]}"
+        assert "60 dB are asked for" in note.message
         assert not ended.variants[0].on_pareto_front
+
+    play(scenario)
+
+
+def test_a_device_is_held_to_what_the_variant_is_held_to(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        conversion = await _benchmarking(service, TWO)
+        agent = service.agent()
+        for _ in range(2):
+            (given,) = (await agent.synchronize()).assignments
+            agent.hold(given)
+            off = await _outputs(agent, given, lambda y: y * np.float32(1.003))
+            result = agents_pb2.LeaseResult(
+                record_digest=await agent.upload(given.lease, "record", _record()),
+                outputs_digest=await agent.upload(given.lease, "outputs", off),
+            )
+            agent.end(given.lease, result)
+            await agent.synchronize()
+        ended = await service.client.get_conversion(conversion)
+        doubts = {
+            variant.name: list(variant.benchmarks[0].summary.device_doubts)
+            for variant in ended.variants
+        }
+        assert doubts["fp16.onnx"] == []
+        (words,) = doubts["fp32.onnx"]
+        assert "60 dB are asked for" in words
 
     play(scenario)
 

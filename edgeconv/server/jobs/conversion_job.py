@@ -16,6 +16,7 @@ from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
 from edgeconv.server.jobs.memo import StepCome, once
 from edgeconv.server.jobs.tools import Tools
+from edgeconv.server.measured import OUTPUTS_FILE as OUTPUTS_FILE
 from edgeconv.server.records import (
     ConversionRecord,
     FileRecord,
@@ -28,7 +29,6 @@ from edgeconv.server.store.conversions import VerifiedVariant
 _LOG = logging.getLogger(__name__)
 
 SAMPLES_FILE = "device_samples.npz"
-OUTPUTS_FILE = "outputs.npz"
 _MOST_REPAIRS = 3
 
 

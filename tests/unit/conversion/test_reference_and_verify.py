@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,8 @@ class Bench:
         inputs = {"reference": StepInput(self.folder / "reference", facts=self.facts)}
         if data is not None:
             inputs["evaluation"] = StepInput(data)
-        return verify(artifact, self.call(**inputs), options, lambda share, words: None)
+        call = replace(self.call(**inputs), folder=self._made("verified"))
+        return verify(artifact, call, options, lambda share, words: None)
 
 
 @pytest.fixture
@@ -188,6 +189,34 @@ def test_the_same_weights_pass(target: str, bench: Bench) -> None:
     assert output.snr_db > 100
     assert (agreement.samples, agreement.samples_origin) == (16, "synthetic")
     assert agreement.runtime.startswith("ONNX Runtime" if target == "onnx" else "LiteRT")
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+def test_what_the_artifact_gives_here_is_kept_for_the_devices_samples(
+    target: str, bench: Bench
+) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    bench.reference(samples=40)
+    bench.verify(dense(bench.folder / "artifact", target, seed=1))
+    given = read_npz(bench.folder / "reference" / "device_samples.npz")["in/put:0"]
+    kept = read_npz(bench.folder / "verified" / "outputs.npz")
+    assert set(kept) == {"scores"}
+    assert len(kept["scores"]) == len(given) == 16
+    wanted = [dense_outputs(each, classes=10, seed=1) for each in given]
+    np.testing.assert_allclose(kept["scores"], np.stack(wanted), rtol=1e-4, atol=1e-4)
+
+
+def test_no_more_outputs_are_kept_than_devices_send(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    bench.reference()
+    monkeypatch.setattr("edgeconv.conversion.verify._KEPT_BYTES", 3 * 10 * 4 + 1)
+    bench.verify(dense(bench.folder / "artifact"))
+    assert len(read_npz(bench.folder / "verified" / "outputs.npz")["scores"]) == 3
+    monkeypatch.setattr("edgeconv.conversion.verify._KEPT_BYTES", 1)
+    bench.verify(dense(bench.folder / "artifact"))
+    assert read_npz(bench.folder / "verified" / "outputs.npz") == {}
 
 
 @pytest.mark.parametrize("target", ["onnx", "tflite"])

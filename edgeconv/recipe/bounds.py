@@ -1,0 +1,21 @@
+"""The bounds that outputs are held to, and the lines below which they are flagged.
+
+One home for both uses: an artifact against its source, and a device against the server's
+own run of the same file.
+"""
+
+from __future__ import annotations
+
+FP32_SNR_DB = 60.0
+FP32_SHARE_OF_PEAK = 1e-5
+"""An error of this share of the largest value is the rounding of single precision."""
+FP32_EQUAL_SHARE = 0.999
+FP16_FLAG_DB = 40.0
+LOSSY_FLAG_DB = 20.0
+ARGMAX_FLAG = 0.95
+LOSSY_EQUAL_SHARE = 0.95
+
+
+def share_of_peak(ratio_db: float) -> float:
+    """The share of the largest value that stands for a ratio where an output does not vary."""
+    return float(10 ** (-ratio_db / 20))
