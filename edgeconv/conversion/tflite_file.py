@@ -18,13 +18,23 @@ _OPERATOR_NAMES: dict[int, str] = {
 _TYPE_NAMES: dict[int, str] = {
     value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)
 }
+_ADDABLE = {"float32": schema.TensorType.FLOAT32, "int32": schema.TensorType.INT32}
 _IDENTIFIER = b"TFL3"
 _INITIAL_BYTES = 1 << 20
 
 
 def read_tflite(content: bytes) -> Any:
-    """The file's `ModelT`; the arrays in it are views of `content`."""
-    return schema.ModelT.InitFromPackedBuf(content)
+    """The file's `ModelT`; the arrays in it are views of `content`.
+
+    Quantizers put the constants of larger models behind the flatbuffer and only point to
+    them there; here every buffer holds its own, so that nothing is lost in writing.
+    """
+    model = schema.ModelT.InitFromPackedBuf(content)
+    for buffer in model.buffers:
+        if buffer.size:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def write_tflite(model: Any) -> bytes:
@@ -61,8 +71,8 @@ def tensor_type(tensor: Any) -> str:
 
 def is_constant(model: Any, tensor: Any) -> bool:
     """Whether the tensor's values stand in the file."""
-    buffer = model.buffers[tensor.buffer]
-    return bool(buffer.size) or (buffer.data is not None and len(buffer.data) > 0)
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
 
 
 def text(name: bytes | str | None) -> str:
@@ -129,6 +139,47 @@ def operator_code(model: Any, kind: int) -> int:
     code.deprecatedBuiltinCode = min(kind, 127)
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
+
+
+def add_constant(model: Any, values: np.ndarray[Any, Any], name: str) -> int:
+    """Puts a constant into the main subgraph and gives its index.
+
+    Raises:
+        KeyError: a type other than float32 or int32.
+    """
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    index = add_tensor(model, values.shape, _ADDABLE[values.dtype.name], name)
+    model.subgraphs[0].tensors[index].buffer = len(model.buffers) - 1
+    return index
+
+
+def add_tensor(model: Any, shape: Sequence[int], kind: int, name: str) -> int:
+    """Puts a tensor that is computed into the main subgraph and gives its index."""
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.type = name.encode(), [int(n) for n in shape], kind
+    tensors = model.subgraphs[0].tensors
+    tensors.append(tensor)
+    return len(tensors) - 1
+
+
+def make_operator(
+    model: Any, kind: str, inputs: Sequence[int], output: int, options: Any = None
+) -> Any:
+    """An operator by its built-in name, for the main subgraph; it is put nowhere yet.
+
+    Args:
+        options: The schema's own options of this operator, as `MaximumMinimumOptionsT()`.
+    """
+    operator = schema.OperatorT()
+    operator.opcodeIndex = operator_code(model, getattr(schema.BuiltinOperator, kind))
+    operator.inputs, operator.outputs = list(inputs), [output]
+    if options is not None:
+        name = type(options).__name__.removesuffix("T")
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+        operator.builtinOptions = options
+    return operator
 
 
 def _entries(specs: Sequence[TensorSpec], indices: np.ndarray[Any, Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgeconv.conversion.tflite_file import operator_code, operator_name
+from edgeconv.conversion.tflite_file import add_constant, add_tensor, make_operator, operator_name
 
 
 def split_unit_clamps(model: Any) -> int:
@@ -21,36 +21,20 @@ def split_unit_clamps(model: Any) -> int:
     ceiling: int | None = None
     count = 0
     for operator in graph.operators:
-        operators.append(operator)
         if operator_name(model, operator) != "RELU_0_TO_1":
+            operators.append(operator)
             continue
         if ceiling is None:
-            ceiling = _add_one(model, graph)
-        made = graph.tensors[operator.outputs[0]]
-        between = schema.TensorT()
-        between.name, between.shape = made.name + b":relu", made.shape
-        between.shapeSignature, between.type = made.shapeSignature, made.type
-        graph.tensors.append(between)
-        minimum = schema.OperatorT()
-        minimum.opcodeIndex = operator_code(model, schema.BuiltinOperator.MINIMUM)
-        minimum.builtinOptionsType = schema.BuiltinOptions.MaximumMinimumOptions
-        minimum.builtinOptions = schema.MaximumMinimumOptionsT()
-        minimum.inputs = [len(graph.tensors) - 1, ceiling]
-        minimum.outputs = [int(operator.outputs[0])]
-        operator.opcodeIndex = operator_code(model, schema.BuiltinOperator.RELU)
-        operator.outputs = [len(graph.tensors) - 1]
-        operators.append(minimum)
+            ceiling = add_constant(model, np.array(1, np.float32), "unit_clamp/one")
+        [source], [target] = map(list, (operator.inputs, operator.outputs))
+        made = graph.tensors[target]
+        between = add_tensor(model, made.shape, made.type, f"{made.name.decode()}:relu")
+        graph.tensors[between].shapeSignature = made.shapeSignature
+        least = schema.MaximumMinimumOptionsT()
+        operators += [
+            make_operator(model, "RELU", [source], between),
+            make_operator(model, "MINIMUM", [between, ceiling], target, least),
+        ]
         count += 1
     graph.operators = operators
     return count
-
-
-def _add_one(model: Any, graph: Any) -> int:
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(np.float32(1).tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    one = schema.TensorT()
-    one.name, one.shape, one.buffer = b"unit_clamp/one", [], len(model.buffers) - 1
-    one.type = schema.TensorType.FLOAT32
-    graph.tensors.append(one)
-    return len(graph.tensors) - 1

@@ -12,6 +12,7 @@ from torch import nn
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.lowerings.delegable import split_unit_clamps
 from edgeconv.conversion.lowerings.isolated import isolated_module
+from edgeconv.conversion.lowerings.pool_borders import copy_pool_borders
 from edgeconv.conversion.lowerings.wide import (
     is_wide,
     narrow_notes,
@@ -46,6 +47,7 @@ class TfliteLowering:
         model = read_tflite(_convert(program, wide=wide))
         notes = _repair(model, program) if wide else []
         split_unit_clamps(model)
+        copy_pool_borders(model)
         rename_interface(model, program.signature)
         content = write_tflite(model)
         (context.folder / FILE).write_bytes(content)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from ai_edge_quantizer.qtyping import TFLOperationName
+from ai_edge_quantizer.quantizer import Quantizer
+from ai_edge_quantizer.recipe_manager import RecipeManager
 
 from edgeconv.conversion.tflite_file import (
     is_constant,
@@ -64,3 +67,19 @@ def test_constants_types_and_codes(tmp_path: Path) -> None:
     first = operator_code(model, model.operatorCodes[0].builtinCode)
     assert (first, operator_code(model, 19), operator_code(model, 19)) == (0, 1, 1)
     assert len(model.operatorCodes) == 2
+
+
+def test_constants_behind_the_flatbuffer_come_with_it(tmp_path: Path) -> None:
+    # ai-edge-quantizer puts them there from 256 KiB on.
+    path = write_dense_tflite(tmp_path / "model.tflite", features=1024, classes=512)
+    recipe = RecipeManager()
+    recipe.add_weight_only_config(".*", TFLOperationName.ALL_SUPPORTED, 8)
+    quantizer = Quantizer(bytearray(path.read_bytes()), recipe.get_quantization_recipe())
+    quantized = bytes(quantizer.quantize().quantized_model)
+    model = read_tflite(quantized)
+    kept = {tensor_type(each): is_constant(model, each) for each in model.subgraphs[0].tensors}
+    assert kept["int8"]
+    path.write_bytes(write_tflite(model))
+    values = np.random.default_rng(0).standard_normal((1, 1024)).astype(np.float32)
+    scores = load(path).run({"in/put:0": values})["scores"]
+    np.testing.assert_allclose(scores, dense_outputs(values, classes=512), atol=0.1)
