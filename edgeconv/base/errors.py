@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from edgeconv.base.exit_codes import ExitCode
+from edgeconv.base.sentences import sentences
 
 
 class Status(Enum):
@@ -132,7 +133,7 @@ class EdgeconvError(Exception):
         self.metadata = {key: str(value) for key, value in metadata.items()}
 
     def __str__(self) -> str:
-        return f"{self.message} {self.fix}".strip()
+        return sentences(self.message, self.fix)
 
     @property
     def exit_code(self) -> ExitCode:

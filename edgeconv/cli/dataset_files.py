@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.recipe.dataset_fit import check_fit
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType, resolve_shapes
@@ -40,7 +41,7 @@ def read_declared(path: Path) -> DatasetInspection:
             arrays = tuple(_declared(archive, member) for member in archive.infolist())
     except _DAMAGED as error:
         single = isinstance(error, zipfile.BadZipFile) and _begins_as_array(path)
-        words = "it is a single array, no .npz archive" if single else f"{error}".rstrip(".")
+        words = "it is a single array, no .npz archive" if single else clause(str(error))
         raise _invalid(path.name, words, what="Dataset") from error
     if not arrays:
         raise _invalid(path.name, "it holds no arrays", what="Dataset")

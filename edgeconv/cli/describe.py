@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.base.quantities import format_bytes
+from edgeconv.base.sentences import clauses, sentences
 from edgeconv.cli.documents import (
     BenchmarkDocument,
     DatasetDocument,
@@ -128,7 +129,7 @@ def print_summary(summary: BenchmarkSummary, terminal: Terminal) -> None:
     if summary.delegate_parts is not None:
         terminal.print(f"Delegate parts: {summary.delegate_parts}")
     style = "green" if summary.verdict == "stable" else "yellow"
-    reasons = f": {'; '.join(summary.reasons)}" if summary.reasons else ""
+    reasons = f": {clauses(summary.reasons)}." if summary.reasons else ""
     terminal.print(f"{summary.verdict}{reasons}", style=style)
 
 
@@ -143,7 +144,7 @@ def say_done(name: str, done: str, terminal: Terminal) -> None:
 def _heading(name: str, state: str, error: Failure | None, terminal: Terminal) -> None:
     terminal.print(f"{name}  {state}", style=_STATE_STYLES.get(state, ""))
     if error:
-        terminal.print(f"{error.message} {error.fix}".strip())
+        terminal.print(sentences(error.message, error.fix))
 
 
 def _print_files(files: Sequence[FileResult], terminal: Terminal) -> None:

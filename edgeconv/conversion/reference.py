@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgeconv.analysis.agreement import accuracy
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.conversion.calls import Report, StepCall
 from edgeconv.conversion.evaluation import (
     DEVICE_SAMPLES,
@@ -89,7 +90,11 @@ def measure(
     try:
         return METRIC, accuracy(scores, samples.labels), []
     except ValueError as error:
-        return "", None, [f"There is no accuracy: output {name!r} against the labels: {error}."]
+        return (
+            "",
+            None,
+            [f"There is no accuracy: output {name!r} against the labels: {clause(str(error))}."],
+        )
 
 
 def _check_shapes(collected: dict[str, list[NDArray[Any]]]) -> None:

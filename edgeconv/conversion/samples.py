@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec
 
@@ -212,7 +213,7 @@ def _fit(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
 def _invalid(name: str, message: str) -> EdgeconvError:
     return EdgeconvError(
         Reason.DATASET_INVALID,
-        f"Array {name!r} can't be used: {message}.",
+        f"Array {name!r} can't be used: {clause(message)}.",
         violations=[FieldViolation(name, message)],
         array=name,
     )

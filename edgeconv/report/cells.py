@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from edgeconv.base.quantities import format_bytes, format_ns
+from edgeconv.base.sentences import sentences
 from edgeconv.report.rows import Quality, Removed, Row
 from edgeconv.results.benchmark import BenchmarkSummary, Percentile
 from edgeconv.results.job import JobResult, VariantResult
@@ -116,7 +117,7 @@ def removed_text(removed: Removed | None) -> str:
 
 def error_text(variant: VariantResult) -> str:
     """Why a variant was not made and what to do, or ""."""
-    return f"{variant.error.message} {variant.error.fix}".strip() if variant.error else ""
+    return sentences(variant.error.message, variant.error.fix) if variant.error else ""
 
 
 def counts_text(result: JobResult) -> str:

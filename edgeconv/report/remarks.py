@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from edgeconv.base.sentences import clauses, sentences
 from edgeconv.report import cells
 from edgeconv.report.rows import Row, rows, variant_notes
 from edgeconv.results.job import JobResult
@@ -39,7 +40,7 @@ def _said(result: JobResult) -> Iterator[Remark]:
     for note in result.notes:
         yield Remark((result.name,), note.message)
     if result.error:
-        yield Remark((result.name,), f"{result.error.message} {result.error.fix}".strip(), "bad")
+        yield Remark((result.name,), sentences(result.error.message, result.error.fix), "bad")
 
 
 def _said_of(row: Row) -> Iterator[Remark]:
@@ -52,8 +53,8 @@ def _said_of(row: Row) -> Iterator[Remark]:
         yield Remark(name, f"not measured: {row.benchmark.error.message}", "warn")
     told = any(note.kind == "unstable" for note in variant.notes)
     if row.summary and row.summary.reasons and not told:
-        reasons = "; ".join(reason.rstrip(".") for reason in row.summary.reasons)
-        yield Remark(name, f"{row.summary.verdict}: {reasons}.", "warn")
+        words = f"{row.summary.verdict}: {clauses(row.summary.reasons)}."
+        yield Remark(name, words, "warn")
     for note in variant_notes(variant):
         if note.kind in _LOUD_NOTES:
             kind = note.kind.replace("_", " ")

@@ -16,6 +16,7 @@ from edgeconv.base.clock import Clock, SystemClock
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.base.quantities import NS_PER_S
+from edgeconv.base.sentences import clause
 from edgeconv.base.state_folder import (
     Endpoint,
     StateFolder,
@@ -179,7 +180,7 @@ def _listen(server: grpc.aio.Server, listen: str) -> str:
     except RuntimeError as error:
         raise EdgeconvError(
             Reason.FIELD_INVALID,
-            f"The server can't listen on {listen!r}: {error}.",
+            f"The server can't listen on {listen!r}: {clause(str(error))}.",
             fix="Name a free port, or 0 for any.",
             listen=listen,
         ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
 
 _SUFFIXES = (".onnx", ".pt2")
 _ZIP = b"PK\x03\x04"
@@ -96,7 +97,7 @@ def _check_zip(path: Path) -> None:
 def _unreadable(path: Path, why: str, fix: str) -> EdgeconvError:
     return EdgeconvError(
         Reason.MODEL_UNREADABLE,
-        f"{path.name!r} is not a model that can be read: {why}.",
+        f"{path.name!r} is not a model that can be read: {clause(why)}.",
         fix=fix,
         file=path.name,
     )

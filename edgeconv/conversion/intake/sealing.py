@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.conversion.program import Program
 from edgeconv.recipe.signature import DType, Signature, TensorSpec
 from edgeconv.recipe.specs import StepKind, spec_of
@@ -110,7 +111,7 @@ def _check_node(node: torch.fx.Node) -> None:
 def _refused(node: str, operator: str, why: str, fix: str) -> EdgeconvError:
     return EdgeconvError(
         Reason.OPERATOR_UNSUPPORTED,
-        f"Node {node!r} ({operator}) can't be taken: {why}.",
+        f"Node {node!r} ({operator}) can't be taken: {clause(why)}.",
         fix=fix,
         node=node,
         operator=operator,

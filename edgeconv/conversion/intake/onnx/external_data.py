@@ -11,6 +11,7 @@ from onnx import TensorProto
 from onnx.external_data_helper import uses_external_data
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
 
 
 def check_external_data(model: onnx.ModelProto, folder: Path) -> None:
@@ -65,7 +66,7 @@ def _number(tensor: TensorProto, fields: dict[str, str], key: str) -> int:
 def _short(tensor: str, location: str, why: str) -> EdgeconvError:
     return EdgeconvError(
         Reason.MODEL_UNREADABLE,
-        f"Tensor {tensor!r} can't be read from {location!r}: {why}.",
+        f"Tensor {tensor!r} can't be read from {location!r}: {clause(why)}.",
         fix="Send every file of the model, whole.",
         tensor=tensor,
         location=location,

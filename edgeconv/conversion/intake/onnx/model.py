@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.conversion.intake.onnx.external_data import check_external_data
 from edgeconv.recipe.signature import DeclaredTensor, DType
 
@@ -117,7 +118,7 @@ def unreadable(name: str, why: str) -> EdgeconvError:
     """The error for a file that is not a whole ONNX model."""
     return EdgeconvError(
         Reason.MODEL_UNREADABLE,
-        f"{name!r} is not a whole ONNX model: {why}.",
+        f"{name!r} is not a whole ONNX model: {clause(why)}.",
         fix="Export the model again and send the whole file with its external data.",
         file=name,
     )
@@ -127,7 +128,7 @@ def unsupported(node: str, operator: str, why: str, fix: str = "") -> EdgeconvEr
     """The error for a node that can't be taken."""
     return EdgeconvError(
         Reason.OPERATOR_UNSUPPORTED,
-        f"Node {node!r} ({operator}) can't be taken: {why}.",
+        f"Node {node!r} ({operator}) can't be taken: {clause(why)}.",
         fix=fix or "Rewrite this part of the model with supported operators.",
         node=node,
         operator=operator,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.conversion.intake.pt2.expressions import is_safe_expression
 
 _MODEL = "models/model.json"
@@ -213,7 +214,7 @@ def _dicts(value: Any) -> Iterator[dict[str, Any]]:
 def _unreadable(file: str, why: str) -> EdgeconvError:
     return EdgeconvError(
         Reason.MODEL_UNREADABLE,
-        f"{file!r} is not a whole exported program: {why}.",
+        f"{file!r} is not a whole exported program: {clause(why)}.",
         fix="Save it again with torch.export.save and send the whole file.",
         file=file,
     )
@@ -222,7 +223,7 @@ def _unreadable(file: str, why: str) -> EdgeconvError:
 def _unsafe(what: str, why: str) -> EdgeconvError:
     return EdgeconvError(
         Reason.MODEL_UNSAFE,
-        f"{what!r} of the saved program could run code: {why}.",
+        f"{what!r} of the saved program could run code: {clause(why)}.",
         fix="Save a program of plain tensors with torch.export.save.",
         member=what,
     )
