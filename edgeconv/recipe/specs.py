@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Options(BaseModel):
-    """Base of all options: unknown keys are refused, values can't change."""
+    """Base of all options: unknown keys, NaN and infinity are refused, values can't change."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Need(StrEnum):
@@ -188,7 +188,7 @@ SPECS: tuple[StepSpec, ...] = (
     StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 1, TfliteOptions),
     StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 1, Fp16Options, _BOTH),
     StepSpec(
-        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 1,
+        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 2,
         Int8StaticOptions, _BOTH,
     ),
     StepSpec(

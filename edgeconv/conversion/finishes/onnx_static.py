@@ -22,6 +22,7 @@ from edgeconv.conversion.finishes.onnx_state import (
 )
 from edgeconv.conversion.finishes.outcome import finished
 from edgeconv.conversion.finishes.ranges import Range, observe
+from edgeconv.conversion.finishes.scores import onnx_scores
 from edgeconv.conversion.onnx_file import operator_counts, read_onnx, write_onnx
 from edgeconv.conversion.program import Artifact, Context
 from edgeconv.conversion.samples import Samples
@@ -76,7 +77,9 @@ def quantize_static(
     check_float(spec, artifact, prepared)
     context.report(-1.0, "observing ranges")
     watched = context.scratch / "watched"
-    ranges = observe(lambda: onnx_tensors(prepared, samples, watched), options)
+    ranges = observe(
+        lambda: onnx_tensors(prepared, samples, watched), options, onnx_scores(prepared)
+    )
     context.report(-1.0, "quantizing")
     counts = operator_counts(prepared)
     arithmetic = tuple(kind for kind in _ARITHMETIC if kind in counts)

@@ -7,13 +7,14 @@ same ranges, and agree with each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.conversion.finishes.scores import Floors, Scores
 from edgeconv.recipe.specs import Int8StaticOptions
 
 Values = Iterator[Mapping[str, NDArray[Any]]]
@@ -60,7 +61,9 @@ class _Histogram:
         return float(edges[first]), float(edges[min(last, _BINS - 1) + 1])
 
 
-def observe(run: Callable[[], Values], options: Int8StaticOptions) -> dict[str, Range]:
+def observe(
+    run: Callable[[], Values], options: Int8StaticOptions, scores: Sequence[Scores] = ()
+) -> dict[str, Range]:
     """Ranges of all float32 tensors over the calibration samples.
 
     Args:
@@ -68,14 +71,22 @@ def observe(run: Callable[[], Values], options: Int8StaticOptions) -> dict[str, 
             It is called twice for percentiles: extremes first, then how values lie
             between them.
         options: Method and percentile.
+        scores: Tensors of which only a Softmax is made. Their ranges end below where nothing
+            of a value is left in the Softmax.
 
     Returns:
         Tensor name → range. Zero lies in every one, so that it is exact in integers.
     """
     extremes: dict[str, _Extremes] = {}
+    floors = Floors(scores)
     for values in run():
+        floors.add(values)
         for name, array in _floats(values):
             extremes.setdefault(name, _Extremes()).add(array)
+    cut_off = floors.floors({name: each.high for name, each in extremes.items()})
+    for name, floor in cut_off.items():
+        if name in extremes:
+            extremes[name].low = floor
     found = {name: (each.low, each.high) for name, each in extremes.items()}
     if options.method == "percentile" and options.percentile < 100:
         histograms = {
@@ -86,6 +97,7 @@ def observe(run: Callable[[], Values], options: Int8StaticOptions) -> dict[str, 
                 if name in histograms:
                     histograms[name].add(array)
         found |= {name: each.cut(options.percentile) for name, each in histograms.items()}
+    found |= {k: (floor, found[k][1]) for k, floor in cut_off.items() if k in found}
     return {name: Range(min(low, 0.0), max(high, 0.0)) for name, (low, high) in found.items()}
 
 

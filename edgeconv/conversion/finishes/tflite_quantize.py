@@ -14,6 +14,7 @@ import numpy as np
 from edgeconv.conversion.finishes.observe import tflite_tensors
 from edgeconv.conversion.finishes.outcome import finished, not_applicable
 from edgeconv.conversion.finishes.ranges import Range, observe
+from edgeconv.conversion.finishes.scores import tflite_scores
 from edgeconv.conversion.program import Artifact, Context
 from edgeconv.conversion.samples import Samples
 from edgeconv.conversion.tflite_file import (
@@ -41,6 +42,9 @@ _HEAVY = {
     "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL",
     "EMBEDDING_LOOKUP", "GATHER", "CONV_3D",
 }  # fmt: skip
+
+_LARGEST_CONSTANT = 1e12
+"""The runtime rescales a product by a factor of at most 2^30."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,21 @@ def quantize_static(
     content = artifact.path.read_bytes()
     _check_float(spec, artifact, content)
     context.report(-1.0, "observing ranges")
-    ranges = observe(lambda: tflite_tensors(content, samples), options)
+    scores = tflite_scores(read_tflite(content))
+    ranges = observe(lambda: tflite_tensors(content, samples), options, scores)
     context.report(-1.0, "quantizing")
     attempts = _attempts(content, ranges, artifact.signature)
     best = attempts[-1]
     notes = []
-    if best.left_float:
+    too_large = set(attempts[0].left_float)
+    if too_large:
+        words = "Left in float: a constant that they read is too large for 8 bits."
+        subject = ", ".join(sorted(too_large))
+        notes.append(Note(kind="stayed_float", subject=subject, message=words))
+    if len(attempts) > 1:
         words = f"{attempts[0].parts} delegate parts, so in {best.parts}"
         words = f"Left in float, since in 8 bits too the graph runs in {words}."
-        subject = ", ".join(best.left_float)
+        subject = ", ".join(kind for kind in best.left_float if kind not in too_large)
         notes.append(Note(kind="stayed_float", subject=subject, message=words))
     if best.parts != 1:
         words = f"The delegate takes the graph in {best.parts} parts."
@@ -108,8 +118,9 @@ def _attempts(content: bytes, ranges: Mapping[str, Range], signature: Signature)
     Where single kinds don't get it as far as the float file, all light ones are left at once.
     """
     whole = _delegate_parts(content)
-    attempts = [_attempt(content, ranges, signature, ())]
-    counts = operator_counts(read_tflite(content))
+    model = read_tflite(content)
+    attempts = [_attempt(content, ranges, signature, _beyond_8_bits(model))]
+    counts = operator_counts(model)
     light = [kind for kind in counts if kind in _kinds() and kind not in _COMPUTE]
     # Most often it is this one; then by how many there are.
     light.sort(key=lambda kind: (kind != "HARD_SWISH", -counts[kind], kind))
@@ -123,6 +134,20 @@ def _attempts(content: bytes, ranges: Mapping[str, Range], signature: Signature)
         if tried.parts < best.parts:
             attempts.append(tried)
     return attempts
+
+
+def _beyond_8_bits(model: Any) -> tuple[str, ...]:
+    """Kinds that read a constant too large for the integer arithmetic: masks of -3.4e38."""
+    found = set()
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            for index in operator.inputs:
+                tensor = graph.tensors[index]
+                if index >= 0 and tensor_type(tensor) == "float32" and is_constant(model, tensor):
+                    values = np.abs(np.asarray(model.buffers[tensor.buffer].data).view(np.float32))
+                    if (values > _LARGEST_CONSTANT).any():
+                        found.add(operator_name(model, operator))
+    return tuple(sorted(found & _kinds()))
 
 
 def _attempt(
