@@ -32,19 +32,27 @@ FINISHES = tuple(spec.name for spec in specs_of(StepKind.FINISH))
 # Random weights: outputs are mostly bias, so that the centred ratio is hard on all of it.
 LEAST_DB = {"fp16": 40.0, "int8-static": 15.0, "int8-dynamic": 20.0, "int8-weights": 25.0}
 CASES = [(name, net, target) for name in FINISHES for net in NETS for target in FORMATS]
-_WORK = Path(tempfile.mkdtemp(prefix="edgeconv-finished-"))
+
+
+@functools.cache
+def _work() -> Path:
+    """Made when it is first needed: a module is imported without its tests being run."""
+    return Path(tempfile.mkdtemp(prefix="edgeconv-finished-"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _sweep() -> Iterator[None]:
     yield
-    shutil.rmtree(_WORK)
+    if _work.cache_info().currsize:
+        shutil.rmtree(_work())
+    _work.cache_clear()
+    finished.cache_clear()
 
 
 @functools.cache
 def finished(name: str, of: str, target: Format) -> tuple[Artifact, Effect]:
     samples = samples_for(net(of), count=32)
-    return finish(lowered(of, target)[0], name, _WORK / f"{name}-{of}-{target}", samples=samples)
+    return finish(lowered(of, target)[0], name, _work() / f"{name}-{of}-{target}", samples=samples)
 
 
 @pytest.fixture(params=CASES, ids="-".join)
