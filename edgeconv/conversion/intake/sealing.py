@@ -17,7 +17,6 @@ from edgeconv.recipe.specs import StepKind, spec_of
 from edgeconv.results.effect import Effect
 from edgeconv.results.lineage import Lineage, LineageStep
 
-_RANDOM = ("rand", "randn", "randint", "bernoulli", "normal", "multinomial", "uniform", "randperm")
 _TRAINING = ("train", "training")
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -90,22 +89,38 @@ def _check_node(node: torch.fx.Node) -> None:
     if schema is None:
         return
     operator = str(schema.name).rpartition("::")[2].rstrip("_")
-    if operator in _RANDOM or operator.removesuffix("_like") in _RANDOM:
+    given = {each.name: each.default_value for each in schema.arguments}
+    given.update(zip(given, node.args, strict=False))
+    given.update(node.kwargs)
+    if _is_training(operator, given):
+        raise _refused(
+            node.name, operator, "it is in training mode",
+            "Call model.eval() before torch.export.export.",
+        )  # fmt: skip
+    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()) and _draws(given):
         raise _refused(
             node.name, operator, "random numbers can't be proven the same", "Give them as an input."
         )
-    given = dict(zip((each.name for each in schema.arguments), node.args, strict=False))
-    given.update(node.kwargs)
-    if not any(given.get(name) is True for name in _TRAINING):
-        return
+
+
+def _is_training(operator: str, given: Mapping[str, Any]) -> bool:
+    # Where the flag may be left open, as in native_dropout, open means training.
+    if all(given.get(name, False) is False for name in _TRAINING):
+        return False
     # Without dropout a recurrent layer in training mode computes the same.
     drops = given.get("dropout", given.get("p", 1.0))
-    if operator in _RECURRENT and drops == 0:
-        return
-    raise _refused(
-        node.name, operator, "it is in training mode",
-        "Call model.eval() before torch.export.export.",
-    )  # fmt: skip
+    return not (operator in _RECURRENT and drops == 0)
+
+
+def _draws(given: Mapping[str, Any]) -> bool:
+    """Whether an operator that torch tags as random is so with these arguments.
+
+    The tag is also on what drops elements in training only, and on attention, which does
+    so with a probability of its own.
+    """
+    if any(name in given for name in _TRAINING):
+        return False
+    return bool(given.get("dropout_p", 1.0))
 
 
 def _refused(node: str, operator: str, why: str, fix: str) -> EdgeconvError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -181,14 +181,59 @@ def test_state_that_changes_is_refused(tmp_path: Path) -> None:
     assert "count" in error.message
 
 
-class _Random(nn.Module):
+_DRAWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "randn_like": lambda x: x + torch.randn_like(x),
+    "rand": lambda x: x + torch.rand(3, 4),
+    "randperm": lambda x: x + torch.randperm(4),
+    "bernoulli": lambda x: x + torch.bernoulli(torch.sigmoid(x)),
+    "poisson": lambda x: x + torch.poisson(torch.sigmoid(x)),
+    "multinomial": lambda x: x + torch.multinomial(torch.sigmoid(x), 4),
+    "binomial": lambda x: torch.binomial(torch.full_like(x, 9.0), torch.sigmoid(x)),
+    "exponential": lambda x: x + torch.empty(3, 4).exponential_(),
+    "geometric": lambda x: x + torch.empty(3, 4).geometric_(0.5),
+    "cauchy": lambda x: x + torch.empty(3, 4).cauchy_(),
+    "log_normal": lambda x: x + torch.empty(3, 4).log_normal_(),
+    "attention that drops": lambda x: functional.scaled_dot_product_attention(
+        x[None, None], x[None, None], x[None, None], dropout_p=0.5
+    ),
+}
+
+
+class _Calling(nn.Module):
+    def __init__(self, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.call = call
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + torch.randn_like(x)
+        return self.call(x)
 
 
-def test_random_numbers_are_refused(tmp_path: Path) -> None:
-    _save(tmp_path, _Random().eval(), torch.rand(3))
+@pytest.mark.parametrize("name", _DRAWS)
+def test_random_numbers_are_refused(tmp_path: Path, name: str) -> None:
+    _save(tmp_path, _Calling(_DRAWS[name]).eval(), torch.rand(3, 4))
     assert "random numbers" in _refusal(tmp_path).message
+
+
+def test_dropout_with_its_flag_left_open_is_training(tmp_path: Path) -> None:
+    drops = _Calling(lambda x: torch.native_dropout(x, 0.5, None)[0])
+    _save(tmp_path, drops.eval(), torch.rand(3, 4))
+    assert "training mode" in _refusal(tmp_path).message
+
+
+_SURE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "attention": lambda x: functional.scaled_dot_product_attention(
+        x[None, None], x[None, None], x[None, None]
+    ),
+    "dropout": lambda x: functional.dropout(x, 0.5, training=False),
+    "rrelu": lambda x: functional.rrelu(x, training=False),
+}
+
+
+@pytest.mark.parametrize("name", _SURE)
+def test_what_draws_nothing_with_its_arguments_is_taken(tmp_path: Path, name: str) -> None:
+    module = _save(tmp_path, _Calling(_SURE[name]).eval(), torch.rand(3, 4))
+    value = torch.randn(3, 4)
+    assert torch.allclose(_run(_take(tmp_path), value)[0], module(value), atol=1e-6)
 
 
 class _Recurrent(nn.Module):
