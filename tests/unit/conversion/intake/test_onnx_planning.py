@@ -203,3 +203,30 @@ def test_a_number_costs_no_weight_and_a_shared_tensor_is_kept_once(tmp_path: Pat
     value = torch.rand(2, 4)
     wide = torch.arange(4.0)
     assert torch.equal(made(value)[0], (value + 1.5) * wide - wide)
+
+
+@pytest.mark.parametrize(
+    ("operator", "index", "more"),
+    [
+        ("Gather", np.array(4), {"axis": 1}),
+        ("Gather", np.array([-5]), {"axis": 1}),
+        ("Gather", np.array([0, 3, 4]), {"axis": 1}),
+        ("GatherElements", np.array([[0, -5]]), {"axis": 1}),
+        ("GatherND", np.array([[0, 4]]), {}),
+        ("ScatterElements", np.array([[4]]), {"axis": 1}),
+        ("ScatterND", np.array([[0, 4]]), {}),
+    ],
+)
+def test_an_index_outside_its_axis_is_refused(
+    tmp_path: Path, operator: str, index: NDArray[Any], more: dict[str, Any]
+) -> None:
+    constants: dict[str, NDArray[Any]] = {"places": index.astype(np.int64)}
+    given = ["x", "places"]
+    if operator.startswith("Scatter"):
+        shape = (1, 1) if operator == "ScatterElements" else (1,)
+        constants["new"] = np.ones(shape, np.float32)
+        given.append("new")
+    _write(tmp_path, [node(operator, given, ["y"], name="pick", **more)], constants)
+    error = _refusal(tmp_path, x=(1, 4))
+    assert error.metadata["node"] == "pick"
+    assert "outside an axis of 4" in error.message

@@ -7,16 +7,30 @@ import math
 import numpy as np
 import torch
 
-from edgeconv.conversion.intake.onnx.call import Call, Results, Value, normal_axis, operator
+from edgeconv.conversion.intake.onnx.call import Array, Call, Results, Value, normal_axis, operator
 
 
 def _indices(call: Call, indices: Value, size: int) -> torch.Tensor:
     """Indices as int64, negative ones counted from the end."""
     if isinstance(indices, np.ndarray):
-        places = indices.astype(np.int64)
-        return call.tensor(np.where(places < 0, places + size, places))
+        return call.tensor(_places(call, indices, np.array(size)))
     computed = call.tensor(indices).to(torch.int64)
     return torch.where(computed < 0, computed + size, computed)
+
+
+def _places(call: Call, indices: Array, sizes: Array) -> Array:
+    """Constant indices counted from the front, as int64.
+
+    Raises:
+        EdgeconvError: OPERATOR_UNSUPPORTED for an index outside its axis, which the
+            standard calls an error.
+    """
+    places = indices.astype(np.int64)
+    outside = (places < -sizes) | (places >= sizes)
+    if outside.any():
+        size = int(np.broadcast_to(sizes, places.shape)[outside][0])
+        raise call.refused(f"its index {places[outside][0]} lies outside an axis of {size}")
+    return np.where(places < 0, places + sizes, places)
 
 
 @operator("Gather", 1, 11, 13)
@@ -26,7 +40,7 @@ def gather(call: Call, x: Value, indices: Value) -> Results:
     axis = normal_axis(int(call.attr("axis")), value.ndim)
     size = value.shape[axis]
     if isinstance(indices, np.ndarray) and indices.size == 1 and indices.ndim <= 1:
-        place = int(indices.reshape(())) % size
+        place = int(_places(call, indices, np.array(size)).reshape(()))
         if indices.ndim == 0:
             return torch.select(value, axis, place)
         return value.narrow(axis, place, 1)
@@ -65,9 +79,7 @@ def _flat_places(call: Call, indices: Value, axes: tuple[int, ...]) -> torch.Ten
     sizes = np.array(axes, np.int64)
     strides = np.array([math.prod(axes[place + 1 :]) for place in range(len(axes))], np.int64)
     if isinstance(indices, np.ndarray):
-        places = indices.astype(np.int64)
-        places = np.where(places < 0, places + sizes, places)
-        return call.tensor((places * strides).sum(-1))
+        return call.tensor((_places(call, indices, sizes) * strides).sum(-1))
     computed = call.tensor(indices).to(torch.int64)
     computed = torch.where(computed < 0, computed + call.tensor(sizes), computed)
     return torch.sum(computed * call.tensor(strides), -1)
@@ -87,10 +99,10 @@ def scatter_nd(call: Call, x: Value, indices: Value, updates: Value) -> Results:
     """Rows replaced at constant places: what stays and what is new side by side, gathered."""
     value = call.tensor(x)
     _no_reduction(call)
-    given = call.constant(indices, "indices").astype(np.int64)
+    given = call.constant(indices, "indices")
     depth = given.shape[-1]
     axes, rest = tuple(value.shape[:depth]), tuple(value.shape[depth:])
-    places = np.where(given < 0, given + np.array(axes), given).reshape(-1, depth)
+    places = _places(call, given, np.array(axes)).reshape(-1, depth)
     strides = np.array([math.prod(axes[place + 1 :]) for place in range(depth)], np.int64)
     flat = (places * strides).sum(-1)
     rows, count = math.prod(axes), places.shape[0]
