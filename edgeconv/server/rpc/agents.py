@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from google.protobuf import json_format
@@ -167,9 +167,9 @@ def _word(request: agents_pb2.SynchronizeRequest, ended: list[agents_pb2.Lease])
     for each in request.leases:
         (benchmark,) = parse_name(each.lease.benchmark, "benchmarks/*", field="leases.lease")
         if (each.lease.benchmark, each.lease.token) not in gone:
-            state = _enum(devices_pb2.DeviceState.Name(each.device_state), "DEVICE_STATE_")
-            known: DeviceState = state if state in _STATES else "preparing"  # type: ignore[assignment]
-            leases.append(HeldLease(benchmark, each.lease.token, known, each.message))
+            # A newer agent may know states that this server does not.
+            state = _STATES.get(each.device_state, "preparing")
+            leases.append(HeldLease(benchmark, each.lease.token, state, each.message))
     devices = []
     for place, device in enumerate(request.devices):
         (name,) = parse_name(device.name, "devices/*", field=f"devices[{place}].name")
@@ -188,7 +188,12 @@ def _word(request: agents_pb2.SynchronizeRequest, ended: list[agents_pb2.Lease])
     )
 
 
-_STATES = frozenset({"preparing", "busy", "cooling", "idle"})
+_STATES: Mapping[int, DeviceState] = {
+    devices_pb2.DEVICE_STATE_IDLE: "idle",
+    devices_pb2.DEVICE_STATE_PREPARING: "preparing",
+    devices_pb2.DEVICE_STATE_BUSY: "busy",
+    devices_pb2.DEVICE_STATE_COOLING: "cooling",
+}
 
 
 def _outcome(result: agents_pb2.LeaseResult) -> LeaseOutcome:
@@ -199,7 +204,3 @@ def _outcome(result: agents_pb2.LeaseResult) -> LeaseOutcome:
         owner = "device"
     error = from_status(result.error) if result.HasField("error") else None
     return LeaseOutcome(result.record_digest, result.outputs_digest, error, owner)
-
-
-def _enum(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix).lower()

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.results.status import to_status
-from edgeconv.server.rpc.fields import PRINCIPAL, check_required
+from edgeconv.server.rpc.fields import PRINCIPAL, check_required, refuse
 from edgeconv.server.rpc.trailers import fitted
 
 _LOG = logging.getLogger(__name__)
@@ -83,11 +83,11 @@ class Edge(grpc.aio.ServerInterceptor):
 
         async def answer(request: Any, context: Any) -> Any:
             async with guard(request, context):
-                return await work(request, context)
+                return await work(_readable(request), context)
 
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
             async with guard(request, context):
-                async for message in work(request, context):
+                async for message in work(_readable(request), context):
                     yield message
 
         make = {
@@ -98,9 +98,37 @@ class Edge(grpc.aio.ServerInterceptor):
         }[handler.request_streaming, handler.response_streaming]
         return make(
             stream if handler.response_streaming else answer,
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
+
+
+class _Unreadable:
+    """Stands for bytes that are no message until it is known who sent them."""
+
+
+def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """A reader that does not raise: gRPC would answer UNKNOWN, and log the trace of a stranger."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _Unreadable()
+
+    return read
+
+
+def _readable(request: Any) -> Any:
+    """The message or the stream of messages, refused where it can't be read."""
+    if isinstance(request, _Unreadable):
+        raise refuse("request", "its bytes are not the call's message")
+    return _each_readable(request) if isinstance(request, AsyncIterable) else request
+
+
+async def _each_readable(messages: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    async for message in messages:
+        yield _readable(message)
 
 
 @asynccontextmanager
