@@ -6,11 +6,12 @@ from enum import StrEnum
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.bench.record import IMPORT, PHASES
+from edgeconv.sandbox.child import OUT_OF_MEMORY
 
 PHASE_KEY = "phase"
 """Metadata of an error: the phase in which a measuring child was."""
 ENDED_BY_KEY = "ended_by"
-"""Metadata of an error: "signal NAME" or "status N" of a child that died."""
+"""Metadata of an error: "signal NAME", "status N" or "out of memory" of a child that died."""
 
 
 class FailureOwner(StrEnum):
@@ -33,7 +34,9 @@ _OF_THE_MODEL = {
 }
 _OF_THE_DEVICE = {Reason.EXTRA_MISSING, Reason.DEVICE_FAILED}
 # SIGKILL comes from the system short of memory, or from a person: another device may do.
-_FROM_OUTSIDE = {"signal SIGKILL", "signal SIGTERM", "signal SIGINT", "signal SIGHUP"}
+_FROM_OUTSIDE = {
+    OUT_OF_MEMORY, "signal SIGKILL", "signal SIGTERM", "signal SIGINT", "signal SIGHUP",
+}  # fmt: skip
 
 
 def owner_of(error: EdgeconvError) -> FailureOwner:
@@ -42,6 +45,8 @@ def owner_of(error: EdgeconvError) -> FailureOwner:
     A process that crashes while it loads or runs the model accuses the model; one that
     crashes while it imports the runtime accuses the device.
     """
+    if error.metadata.get(ENDED_BY_KEY) in _FROM_OUTSIDE:
+        return FailureOwner.DEVICE
     if error.reason in _OF_THE_MODEL:
         return FailureOwner.MODEL
     if error.reason in _OF_THE_DEVICE:
@@ -52,8 +57,6 @@ def owner_of(error: EdgeconvError) -> FailureOwner:
 
 
 def _owner_of_death(error: EdgeconvError) -> FailureOwner:
-    if error.metadata.get(ENDED_BY_KEY) in _FROM_OUTSIDE:
-        return FailureOwner.DEVICE
     phase = error.metadata.get(PHASE_KEY)
     if phase == IMPORT:
         return FailureOwner.DEVICE

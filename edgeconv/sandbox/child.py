@@ -10,6 +10,7 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,10 @@ from edgeconv.sandbox.limits import Limits
 
 _STDERR_TAIL_BYTES = 8192
 _LAST_WORDS_S = 2.0
+_SYSTEM_COUNTERS = Path("/proc/vmstat")
+
+OUT_OF_MEMORY = "out of memory"
+"""`ended_by` of the error of a child that the system ended for want of memory."""
 
 
 class Child:
@@ -31,14 +36,14 @@ class Child:
     def __init__(
         self,
         process: Process,
-        reader: asyncio.StreamReader,
-        incoming: asyncio.BaseTransport,
-        writer: asyncio.StreamWriter,
+        pipes: _Pipes,
+        oom_kills_before: int,
     ) -> None:
         self._process = process
-        self._reader = reader
-        self._incoming = incoming
-        self._writer = writer
+        self._pipes = pipes
+        self._reader = pipes.reader
+        self._writer = pipes.writer
+        self._oom_kills_before = oom_kills_before
         self._stderr = b""
         self._drain = asyncio.create_task(self._drain_stderr())
 
@@ -67,6 +72,9 @@ class Child:
         (folder / "tmp").mkdir(exist_ok=True)
         child_read, parent_write = os.pipe()
         parent_read, child_write = os.pipe()
+        parent_errors, child_errors = os.pipe()
+        oom_kills = _oom_kills()
+        pipes = await _Pipes.open(parent_read, parent_write, parent_errors)
         try:
             process = await asyncio.create_subprocess_exec(
                 *python, "-P", "-m", "edgeconv.sandbox.entry",
@@ -75,19 +83,17 @@ class Child:
                 env=_environment(folder, environment or {}),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
+                stderr=child_errors,
                 pass_fds=(child_read, child_write),
                 start_new_session=True,
             )  # fmt: skip
         except BaseException:
-            os.close(parent_read)
-            os.close(parent_write)
+            pipes.close()
             raise
         finally:
-            os.close(child_read)
-            os.close(child_write)
-        reader, incoming = await _open_reader(parent_read)
-        child = cls(process, reader, incoming, await _open_writer(parent_write))
+            for descriptor in (child_read, child_write, child_errors):
+                os.close(descriptor)
+        child = cls(process, pipes, oom_kills)
         try:
             await child.send({"entry": entry, "limits": (limits or Limits()).to_json()})
         except BaseException:
@@ -127,7 +133,7 @@ class Child:
 
         Raises:
             EdgeconvError: CHILD_DIED with the signal or status, LIMIT_EXCEEDED when the
-                kernel ended it for a limit.
+                kernel ended it for a limit, or for want of memory.
         """
         try:
             line = await self._reader.readline()
@@ -148,8 +154,7 @@ class Child:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
-        self._writer.close()
-        self._incoming.close()
+        self._pipes.close()
         self._drain.cancel()
         with suppress(asyncio.CancelledError):
             await self._drain
@@ -161,9 +166,7 @@ class Child:
         await self.kill()
 
     async def _drain_stderr(self) -> None:
-        stream = self._process.stderr
-        assert stream is not None
-        while chunk := await stream.read(4096):
+        while chunk := await self._pipes.errors.read(4096):
             self._stderr = (self._stderr + chunk)[-_STDERR_TAIL_BYTES:]
 
     async def _death(self) -> EdgeconvError:
@@ -181,6 +184,13 @@ class Child:
                 Reason.LIMIT_EXCEEDED, "The process needed more processor time than allowed."
             )
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        if status == -signal.SIGKILL and _oom_kills() > self._oom_kills_before:
+            return EdgeconvError(
+                Reason.LIMIT_EXCEEDED,
+                "The system ended the process because the machine's memory ran out.",
+                fix="Give the machine or its container more memory, or run less at a time.",
+                ended_by=OUT_OF_MEMORY,
+            )
         fix = "The system ends a process so when memory runs out." if status == -9 else ""
         return EdgeconvError(
             Reason.CHILD_DIED,
@@ -219,6 +229,37 @@ def _environment(folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
 
 def _package_root() -> str:
     return str(Path(__file__).resolve().parent.parent.parent)
+
+
+def _oom_kills() -> int:
+    """How many processes this system has ended for want of memory since it started."""
+    try:
+        lines = _SYSTEM_COUNTERS.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+@dataclass(frozen=True)
+class _Pipes:
+    """The parent's ends. They are its own, and not asyncio's of the process: a descendant
+    that holds its end open would keep the process's transport from ever being closed."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    errors: asyncio.StreamReader
+    incoming: tuple[asyncio.BaseTransport, ...]
+
+    @classmethod
+    async def open(cls, read: int, write: int, errors: int) -> Self:
+        reader, incoming = await _open_reader(read)
+        words, incoming_words = await _open_reader(errors)
+        return cls(reader, await _open_writer(write), words, (incoming, incoming_words))
+
+    def close(self) -> None:
+        self.writer.close()
+        for transport in self.incoming:
+            transport.close()
 
 
 async def _open_reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:

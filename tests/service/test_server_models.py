@@ -124,6 +124,31 @@ def test_a_child_that_was_killed_once_is_not_laid_at_the_model_s_door(
     play(scenario)
 
 
+def test_a_child_that_the_system_ended_for_want_of_memory_says_so_after_one_more_try(
+    play: Callable[[Scenario], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = tmp_path / "vmstat"
+    monkeypatch.setattr("edgeconv.sandbox.child._SYSTEM_COUNTERS", counters)
+
+    async def scenario(service: QuickService) -> None:
+        name = await service.send_model(steps={"inspect": "hang"})
+        journal = service.folder / "journal"
+        for tries in (1, 2):
+            async with asyncio.timeout(30):
+                while len(service.journal) < tries:
+                    await asyncio.sleep(0.01)
+            counters.write_text(f"oom_kill {tries}\n")
+            os.kill(int(journal.read_text().split()[-1]), signal.SIGKILL)
+        with pytest.raises(EdgeconvError) as caught:
+            await service.client.wait_model_version(name)
+        assert caught.value.reason is Reason.LIMIT_EXCEEDED
+        assert "memory ran out" in caught.value.message
+        assert "more memory" in caught.value.fix
+        assert service.journal == ["inspect", "inspect"]
+
+    play(scenario)
+
+
 def test_a_model_that_is_still_being_read_is_not_ready_for_a_job(
     play: Callable[[Scenario], None], tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from edgeconv.base.ids import parse_name
 from edgeconv.recipe.dataset_fit import check_fit
 from edgeconv.recipe.inspection import DatasetInspection, Inspection
 from edgeconv.recipe.specs import StepKind, spec_of
+from edgeconv.sandbox.child import OUT_OF_MEMORY
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
 from edgeconv.server.jobs.memo import once
@@ -134,7 +135,8 @@ async def _inspect(
     try:
         return (await once(tools, key, kind.value, make)).output
     except EdgeconvError as error:
-        if error.reason is not Reason.CHILD_DIED:
+        died = error.reason is Reason.CHILD_DIED or error.metadata.get("ended_by") == OUT_OF_MEMORY
+        if not died:
             raise
         # A child also dies of what is no fault of the file, such as a machine that is short
         # of memory for a moment. Only a file that ends two children is blamed.

@@ -7,6 +7,7 @@ import pytest
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.bench.failure import FailureOwner, owner_of
 from edgeconv.bench.record import PHASES
+from edgeconv.sandbox.child import OUT_OF_MEMORY
 
 
 def _death(how: str, phase: str) -> EdgeconvError:
@@ -30,6 +31,11 @@ def test_a_crash_of_the_import_is_the_devices() -> None:
 @pytest.mark.parametrize("phase", ["start", "import", "steady", "waiting"])
 def test_a_kill_from_outside_is_the_devices(phase: str) -> None:
     assert owner_of(_death("signal SIGKILL", phase)) is FailureOwner.DEVICE
+
+
+def test_a_device_short_of_memory_is_not_laid_at_the_models_door() -> None:
+    error = EdgeconvError(Reason.LIMIT_EXCEEDED, "Memory ran out.", ended_by=OUT_OF_MEMORY)
+    assert owner_of(error) is FailureOwner.DEVICE
 
 
 @pytest.mark.parametrize("phase", ["start", "waiting"])

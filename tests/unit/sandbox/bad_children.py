@@ -61,6 +61,21 @@ def die(channel: Channel) -> None:
     time.sleep(60)
 
 
+def die_for_memory(channel: Channel) -> None:
+    """Ends as the system ends a process, with one more such end in the system's counters."""
+    message = channel.receive()
+    if message:
+        Path(message["counters"]).write_text("nr_free_pages 5\noom_kill 4\noom_kill_other 9\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_one_behind(channel: Channel) -> None:
+    """Starts a process that no kill of the group reaches and that keeps the outputs open."""
+    escaped = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    channel.send({"pid": escaped.pid})
+    channel.receive()
+
+
 def burn(channel: Channel) -> None:
     """Uses the processor until it is stopped."""
     while True:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,20 @@ def test_a_death_names_its_signal(tmp_path: Path, name: str) -> None:
     assert ("memory" in error.fix) == (name == "SIGKILL")
 
 
+@pytest.mark.parametrize(("before", "is_memory"), [(3, True), (4, False), (None, True)])
+def test_an_end_for_want_of_memory_is_told_from_another_kill(
+    before: int | None, is_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = tmp_path / "vmstat"
+    if before is not None:
+        counters.write_text(f"nr_free_pages 7\noom_kill {before}\n")
+    monkeypatch.setattr("edgeconv.sandbox.child._SYSTEM_COUNTERS", counters)
+    error = error_of(tmp_path, "die_for_memory", {"counters": str(counters)})
+    assert error.reason is (Reason.LIMIT_EXCEEDED if is_memory else Reason.CHILD_DIED)
+    assert ("memory ran out" in error.message) is is_memory
+    assert "memory" in error.fix
+
+
 def test_a_fault_in_the_entry_point_ends_the_child_and_its_trace_is_kept(tmp_path: Path) -> None:
     async def use(child: Child) -> None:
         with pytest.raises(EdgeconvError, match="status 1"):
@@ -210,6 +226,26 @@ def test_a_kill_takes_grandchildren_along(tmp_path: Path) -> None:
         await gone(grandchild)
 
     with_child(tmp_path, "start_grandchild", use)
+
+
+def test_what_a_child_leaves_behind_holds_nothing_of_the_parents_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = []
+
+    async def use(child: Child) -> None:
+        left.append((await child.receive())["pid"])
+
+    faults: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", faults.append)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ResourceWarning)
+            with_child(tmp_path, "leave_one_behind", use)
+            gc.collect()
+    finally:
+        os.kill(left[0], signal.SIGKILL)
+    assert faults == []
 
 
 def test_nothing_is_left_open_in_the_parent(tmp_path: Path) -> None:
