@@ -7,6 +7,7 @@ edgeconv.db   the embedded database
 blobs/        files by digest
 scratch/      folders of job children; emptied when a server starts
 agent/        what the agent of this machine keeps
+users         held by the commands that use the server; see `cli.attached`
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ class StateFolder:
     @property
     def scratch(self) -> Path:
         return self.root / "scratch"
+
+    @property
+    def users(self) -> Path:
+        return self.root / "users"
 
     @property
     def agent(self) -> Path:

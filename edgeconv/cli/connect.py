@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -90,8 +90,12 @@ def connected(server: str | None, state: Path) -> Iterator[Client]:
     Raises:
         EdgeconvError: SERVER_UNREACHABLE.
     """
-    with client_of(connected_endpoint(server, state)) as client:
-        yield client
+    from edgeconv.cli.attached import attached
+
+    with ExitStack() as stack:
+        if not server and state.is_dir():
+            stack.enter_context(attached(state))
+        yield stack.enter_context(client_of(connected_endpoint(server, state)))
 
 
 def client_of(endpoint: Endpoint) -> Client:

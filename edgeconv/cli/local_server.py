@@ -1,9 +1,8 @@
-"""A server and an agent that live as long as one command."""
+"""A server and an agent that live as long as a command uses them."""
 
 from __future__ import annotations
 
 import json
-import os
 import selectors
 import subprocess
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.cli.attached import Users, attached
 from edgeconv.cli.connect import Where
 from edgeconv.cli.extras import require_extra
 from edgeconv.cli.own_process import own_command, own_environment
@@ -30,17 +30,29 @@ _LOG = "up.log"
 def running_server(server: str | None, state: Path, terminal: Terminal) -> Iterator[Endpoint]:
     """The server named, the one that runs on the state folder, or one of this command's own.
 
-    Its own one ends with the block, and with this process however it ends.
+    Its own one ends with the block, and with this process however it ends; when other
+    commands have come to it meanwhile, with the last of them.
 
     Raises:
         EdgeconvError: why no server could be started.
     """
     where = Where(server, state)
-    if found := where.find():
-        yield found
+    if server and (named := where.find()):
+        yield named
         return
-    require_extra("server", "A server on this machine")
-    terminal.say("Starting a server and an agent for this machine …", style="dim")
+    with attached(state) as users:
+        if found := where.find():
+            yield found
+            return
+        require_extra("server", "A server on this machine")
+        terminal.say("Starting a server and an agent for this machine …", style="dim")
+        with _own_server(where, users, terminal) as endpoint:
+            yield endpoint
+
+
+@contextmanager
+def _own_server(where: Where, users: Users, terminal: Terminal) -> Iterator[Endpoint]:
+    state = where.state
     process = _start(state)
     try:
         try:
@@ -57,16 +69,22 @@ def running_server(server: str | None, state: Path, terminal: Terminal) -> Itera
             )
         yield endpoint
     finally:
-        _stop(process)
+        _give_up(process, users, terminal)
+
+
+def _give_up(process: subprocess.Popen[bytes], users: Users, terminal: Terminal) -> None:
+    """Ends the server, or leaves it to the other commands that use it."""
+    users.leave()
+    if not users.shut_out() and users.may_join():
+        terminal.say("Another command uses the server, which ends with that one.", style="dim")
+        return
+    _stop(process)
 
 
 def _start(state: Path) -> subprocess.Popen[bytes]:
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (state / _LOG).open("wb") as log:
         return subprocess.Popen(
-            own_command(
-                *("up", "--state", str(state)), "--json", "--die-with-parent", str(os.getpid())
-            ),
+            own_command("up", "--state", str(state), "--json", "--while-used"),
             env=own_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -40,8 +40,8 @@ def service_options(function: Function) -> Function:
     return function
 
 
-def run(listen: str, jobs: int, state: Path, *, with_agent: bool) -> None:
-    """Serves until a signal.
+def run(listen: str, jobs: int, state: Path, *, with_agent: bool, while_used: bool = False) -> None:
+    """Serves until a signal, or until no command uses it.
 
     Raises:
         EdgeconvError: EXTRA_MISSING, STATE_LOCKED.
@@ -60,7 +60,8 @@ def run(listen: str, jobs: int, state: Path, *, with_agent: bool) -> None:
         jobs_at_once=jobs,
         awaited_device=LOCAL_DEVICE if with_agent else "",
     )
-    asyncio.run(run_service(settings, terminal_of(), with_agent=with_agent))
+    service = run_service(settings, terminal_of(), with_agent=with_agent, while_used=while_used)
+    asyncio.run(service)
 
 
 @click.command(short_help="Runs a server.")

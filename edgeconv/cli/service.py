@@ -8,13 +8,14 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.cli.attached import Users
 from edgeconv.cli.documents import ReadyDocument
 from edgeconv.cli.own_process import own_command, own_environment
 
@@ -27,10 +28,16 @@ LOCAL_DEVICE = "local"
 _AGENT_STARTS = 5
 _AGENT_PAUSE_S = 1.0
 _AGENT_STOP_S = 15.0
+_LOOK_S = 0.2
 
 
-async def run_service(settings: ServerSettings, terminal: Terminal, *, with_agent: bool) -> None:
+async def run_service(
+    settings: ServerSettings, terminal: Terminal, *, with_agent: bool, while_used: bool = False
+) -> None:
     """Serves until SIGTERM or SIGINT; says on standard output when it is ready.
+
+    Args:
+        while_used: Serves no longer than a command uses it, either.
 
     Raises:
         EdgeconvError: STATE_LOCKED; DEVICE_FAILED when the agent ended again and again.
@@ -52,7 +59,11 @@ async def run_service(settings: ServerSettings, terminal: Terminal, *, with_agen
         finally:
             stop.set()
 
-    with stopping_on_signals(asked):
+    with ExitStack() as stack:
+        stack.enter_context(stopping_on_signals(asked))
+        if while_used:
+            unused = asyncio.create_task(_until_unused(settings.state, asked))
+            stack.callback(unused.cancel)
         companion = asyncio.create_task(accompany())
         try:
             await serve(settings, ready=listening.set_result, stop=stop)
@@ -62,6 +73,20 @@ async def run_service(settings: ServerSettings, terminal: Terminal, *, with_agen
                 companion.cancel()
             await asyncio.wait([companion])
         companion.result()
+
+
+async def _until_unused(state: Path, asked: asyncio.Event) -> None:
+    """Asks for the end when no command uses the server.
+
+    New commands are kept out from then on: they wait until this process has ended.
+    """
+    try:
+        users = Users(state)
+        while not users.shut_out():
+            await asyncio.sleep(_LOOK_S)
+    finally:
+        # Who can't tell whether it is used must not be left behind.
+        asked.set()
 
 
 @contextmanager

@@ -11,6 +11,11 @@ from edgeconv.cli.serve import run, service_options
 
 @click.command(short_help="Runs a server and an agent for this machine.")
 @service_options
-def up(listen: str, jobs: int, state: Path) -> None:
+@click.option(
+    "--while-used",
+    is_flag=True,
+    help="End, too, when no command on this machine uses it; commands start their own so.",
+)
+def up(listen: str, jobs: int, state: Path, while_used: bool) -> None:
     """Runs a server, and an agent that measures on this machine, until SIGTERM or Ctrl-C."""
-    run(listen, jobs, state, with_agent=True)
+    run(listen, jobs, state, with_agent=True, while_used=while_used)
