@@ -61,14 +61,16 @@ RECIPES = st.fixed_dictionaries(
 )
 
 
-def planned(data: dict[str, Any], form: str, calibration: bool, evaluation: bool) -> Plan:
+def planned(
+    data: dict[str, Any], form: str, calibration: bool, evaluation: bool, *, same: bool = False
+) -> Plan:
     tensor = DeclaredTensor(name="x", dtype=DType.FLOAT32, shape=("n", 3))
     inspection = Inspection(
         format=form, inputs=(tensor,), outputs=(), parameters=0, weights_bytes=0, operators={}
     )
     return plan(
         Recipe.model_validate(data), inspection, shapes={}, has_calibration=calibration,
-        has_evaluation=evaluation,
+        has_evaluation=evaluation, same_data=same,
     )  # fmt: skip
 
 
@@ -153,6 +155,31 @@ def test_every_variant_goes_through_what_its_recipe_says(data: dict[str, Any], f
         assert verify.inputs["artifact"] == variant.artifact == variant.steps[-1]
         assert verify.options["max_drop"] == spec.max_drop
         assert verify.options["lossy"] == bool(spec.passes)
+
+
+@given(RECIPES, st.booleans(), st.booleans(), st.booleans())
+def test_data_reaches_the_steps_that_need_it_and_never_the_same_sample_both(
+    data: dict[str, Any], calibration: bool, evaluation: bool, same: bool
+) -> None:
+    made = planned(data, "onnx", calibration, evaluation, same=same)
+    shared = same and calibration and evaluation
+    assert bool(made.notes) == shared
+    for step in made.steps:
+        takes = step.kind is StepKind.PASS and step.options["recover"] != "none"
+        takes = takes or step.name == "int8-static"
+        assert (step.inputs.get("calibration") == CALIBRATION) == takes
+        judges = step.kind in (StepKind.REFERENCE, StepKind.VERIFY)
+        assert (step.inputs.get("evaluation") == EVALUATION) == (judges and evaluation)
+        if judges:
+            assert step.options["split"] == ("held-out" if shared else "all")
+        elif step.kind is StepKind.PASS or step.name == "int8-static":
+            assert step.options["split"] == ("calibration" if shared else "all")
+    if not calibration:
+        for variant in made.refused:
+            assert variant.error["reason"] == "DATA_NEEDED"
+            assert variant.recipe_variant in variant.error["message"]
+    else:
+        assert made.refused == ()
 
 
 @given(RECIPES, st.sampled_from(["onnx", "pt2"]))
