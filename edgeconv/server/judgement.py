@@ -45,6 +45,23 @@ def judge(
     ]
 
 
+def judge_late(variant: VariantRecord, benchmark: BenchmarkRecord) -> VariantRecord:
+    """A variant after one more benchmark, which was asked for when the job had ended.
+
+    What the device computed is judged as it would have been in the job: the doubts about it
+    replace earlier ones about that device, and a variant in doubt has no place on the front.
+    Pace and the rest of the front stay: they compare what was measured together.
+    """
+    told = doubts(benchmark)
+    kept = [note for note in variant.notes if not _is_doubt_of(note, benchmark.device)]
+    return variant.model_copy(
+        update={
+            "notes": (*kept, *told),
+            "on_pareto_front": variant.on_pareto_front and not told,
+        }
+    )
+
+
 def final_state(
     variants: Sequence[VariantRecord], benchmarks: Sequence[BenchmarkRecord], *, cancelled: bool
 ) -> tuple[JobState, EdgeconvError | None]:
@@ -75,6 +92,10 @@ def _doubts(variant: VariantRecord, benchmarks: Sequence[BenchmarkRecord]) -> li
         if benchmark.variant == variant.name and benchmark.summary is not None
     }
     return [note for benchmark in last.values() for note in doubts(benchmark)]
+
+
+def _is_doubt_of(note: Note, device: str) -> bool:
+    return (note.kind, note.subject) == ("flagged", device)
 
 
 def _notes(variant: VariantRecord, measured: Measured) -> list[Note]:

@@ -30,7 +30,7 @@ from edgeconv.server.store.benchmarks import (
     requeue_benchmark,
     set_waiting_reason,
 )
-from edgeconv.server.store.conclusion import conclude_if_measured
+from edgeconv.server.store.conclusion import conclude_if_measured, take_measured
 from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
 from edgeconv.server.store.devices import (
     count_failures,
@@ -177,7 +177,7 @@ class Fleet:
             record_digest=record_digest, outputs_digest=outputs_digest,
         )  # fmt: skip
         count_failures(tx, record, 0)
-        conclude_if_measured(tx, record.conversion)
+        take_measured(tx, benchmark)
         return True
 
     @transaction
