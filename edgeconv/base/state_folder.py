@@ -1,6 +1,7 @@
 """The state folder: where everything lies that a server on this machine keeps.
 
 server.json   where the running server listens; there only while it listens
+port          where the last server listened; the next one takes it, if it may choose
 token         the bearer token of local callers, readable by its owner only
 lock          held by the server that uses the folder; names its process
 edgeconv.db   the embedded database
@@ -46,6 +47,10 @@ class StateFolder:
     @property
     def endpoint(self) -> Path:
         return self.root / "server.json"
+
+    @property
+    def port(self) -> Path:
+        return self.root / "port"
 
     @property
     def token(self) -> Path:
@@ -103,10 +108,19 @@ def write_endpoint(state: Path, address: str, *, version: str) -> Endpoint:
     """Tells clients on this machine where the server listens; the file appears whole."""
     folder = StateFolder(state)
     text = json.dumps({"address": address, "pid": os.getpid(), "version": version})
+    folder.port.write_text(f"{address.rpartition(':')[2]}\n")
     beside = folder.endpoint.with_suffix(".new")
     beside.write_text(text + "\n")
     beside.replace(folder.endpoint)
     return Endpoint(address, folder.token.read_text().strip())
+
+
+def last_port(state: Path) -> int:
+    """Where the last server of the folder listened; 0 when that is not known."""
+    try:
+        return int(StateFolder(state).port.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def clear_endpoint(state: Path) -> None:

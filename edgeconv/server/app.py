@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from edgeconv.base.state_folder import (
     Endpoint,
     StateFolder,
     ensure_token,
+    last_port,
     locked,
     write_endpoint,
 )
@@ -51,7 +52,8 @@ class ServerSettings:
 
     Attributes:
         state: Its state folder.
-        listen: "host:port"; port 0 takes a free one.
+        listen: "host:port"; port 0 takes the one of the last server on the state folder, so
+            that those who lost that one find this one, or else a free one.
         jobs_at_once: Conversions that run side by side.
         lease_s: How long a benchmark's lease lives without a heartbeat of its agent.
         silence_s: After this an agent without a word is lost.
@@ -102,7 +104,7 @@ async def serve(
             tools.toolchain, settings.awaited_device,
         )  # fmt: skip
         server = build_server(services, ensure_token(settings.state))
-        address = _listen(server, settings.listen)
+        address = _listen(server, settings.listen, last_port(settings.state))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_S)
         sweeper = asyncio.create_task(_sweep_forever(tools, engine, settings))
@@ -173,8 +175,12 @@ async def _run(tools: Tools, engine: Engine, job: Job) -> None:
         await engine.start(follower)
 
 
-def _listen(server: grpc.aio.Server, listen: str) -> str:
-    host, _, _ = listen.rpartition(":")
+def _listen(server: grpc.aio.Server, listen: str, last: int) -> str:
+    host, _, wanted = listen.rpartition(":")
+    if wanted == "0" and last:
+        # Another process may have it by now.
+        with suppress(RuntimeError):
+            return f"{host}:{server.add_insecure_port(f'{host}:{last}')}"
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError as error:
