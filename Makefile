@@ -21,6 +21,7 @@ check: environment ## format, lint, types, layers, generated files, protos
 	.venv/bin/lint-imports
 	$(RUN) -m tools.generate_stubs --check
 	$(RUN) -m tools.generate_reference --check
+	$(RUN) -m tools.step_revisions --check
 	$(RUN) -m tools.lint_protos
 
 stubs: environment ## edgeconv/v1 from protos/

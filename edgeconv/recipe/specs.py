@@ -182,10 +182,10 @@ SPECS: tuple[StepSpec, ...] = (
         StepKind.DIRECT, "direct", "Takes the user's own ONNX graph as it is.", 1, ShapeOptions
     ),
     StepSpec(
-        StepKind.PASS, "prune", "Removes whole channels and refits what is left.", 1, PruneOptions
+        StepKind.PASS, "prune", "Removes whole channels and refits what is left.", 2, PruneOptions
     ),
     StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 1, OnnxOptions),
-    StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 1, TfliteOptions),
+    StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 2, TfliteOptions),
     StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 1, Fp16Options, _BOTH),
     StepSpec(
         StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 2,
