@@ -19,7 +19,6 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.state_folder import StateFolder
 
 _LEAVING_S = 60.0
-"""How long a server that nobody used may take to end."""
 
 
 class Users:
@@ -31,13 +30,16 @@ class Users:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(StateFolder(state).users, flags, 0o600)
 
-    def join(self) -> None:
+    def join(self, limit_s: float = _LEAVING_S) -> None:
         """Makes this process one of them; waits while a server that nobody used is ending.
+
+        Args:
+            limit_s: How long that may take, in seconds.
 
         Raises:
             EdgeconvError: STATE_LOCKED when it does not end.
         """
-        deadline = time.monotonic() + _LEAVING_S
+        deadline = time.monotonic() + limit_s
         while not self._take(fcntl.LOCK_SH):
             if time.monotonic() > deadline:
                 raise EdgeconvError(
