@@ -12,8 +12,9 @@ from edgeconv.server.records import DatasetRecord
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.bundles import accept_files
 from edgeconv.server.rpc.fields import page_size, page_start, refuse, request_of
+from edgeconv.server.rpc.inspections import watch_inspection
 from edgeconv.server.rpc.models import read_model_version
-from edgeconv.server.rpc.service_tools import LOOK_AGAIN_S, ServiceTools
+from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.store.store import Store
 from edgeconv.v1 import datasets_pb2, datasets_pb2_grpc
 
@@ -84,20 +85,16 @@ class DatasetService(datasets_pb2_grpc.DatasetServiceServicer):
         self, request: datasets_pb2.WatchDatasetRequest, context: Any
     ) -> AsyncIterator[datasets_pb2.WatchDatasetResponse]:
         """Sends the dataset until its inspection has ended."""
-        sent = None
-        with self._tools.changes.watching(request.name) as watch:
-            while True:
-                watch.clear()
-                record = await read_dataset(self._tools.store, request.name, field="name")
-                activity = self._tools.progress.words(request.name)
-                if (record, activity) != sent:
-                    sent = (record, activity)
-                    yield datasets_pb2.WatchDatasetResponse(
-                        dataset=messages.dataset(record), activity=activity
-                    )
-                if record.state != "inspecting":
-                    return
-                await watch.wait(LOOK_AGAIN_S)
+        record = await read_dataset(self._tools.store, request.name, field="name")
+        name, store = record.name, self._tools.store
+
+        async def read() -> DatasetRecord:
+            return await read_dataset(store, name, field="name")
+
+        async for now, activity in watch_inspection(self._tools, name, read, context):
+            yield datasets_pb2.WatchDatasetResponse(
+                dataset=messages.dataset(now), activity=activity
+            )
 
     async def DeleteDataset(
         self, request: datasets_pb2.DeleteDatasetRequest, context: Any

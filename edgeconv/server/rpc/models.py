@@ -12,7 +12,8 @@ from edgeconv.server.records import ModelVersionRecord
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.bundles import accept_files
 from edgeconv.server.rpc.fields import page_size, page_start, refuse, request_of
-from edgeconv.server.rpc.service_tools import LOOK_AGAIN_S, ServiceTools
+from edgeconv.server.rpc.inspections import watch_inspection
+from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.store.store import Store
 from edgeconv.v1 import models_pb2, models_pb2_grpc
 
@@ -84,23 +85,15 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     ) -> AsyncIterator[models_pb2.WatchModelVersionResponse]:
         """Sends the version until its inspection has ended."""
         record = await read_model_version(self._tools.store, request.name, field="name")
-        name, sent = record.name, None
-        # Tells a client that comes back after a loss, though there may be no news.
-        await context.send_initial_metadata(())
-        progress = self._tools.progress
-        with self._tools.changes.watching(name) as watch:
-            while True:
-                watch.clear()
-                record = await read_model_version(self._tools.store, name, field="name")
-                if (record, progress.words(name)) != sent:
-                    sent = (record, progress.words(name))
-                    message = messages.model_version(record)
-                    yield models_pb2.WatchModelVersionResponse(
-                        model_version=message, activity=sent[1]
-                    )
-                if record.state != "inspecting":
-                    return
-                await watch.wait(LOOK_AGAIN_S)
+        name, store = record.name, self._tools.store
+
+        async def read() -> ModelVersionRecord:
+            return await read_model_version(store, name, field="name")
+
+        async for now, activity in watch_inspection(self._tools, name, read, context):
+            yield models_pb2.WatchModelVersionResponse(
+                model_version=messages.model_version(now), activity=activity
+            )
 
     async def DeleteModelVersion(
         self, request: models_pb2.DeleteModelVersionRequest, context: Any
