@@ -22,7 +22,6 @@ from edgeconv.testing.conversions import SmallCnn
 from edgeconv.testing.programs import seeded
 from edgeconv.testing.tiny_files import dense_outputs, write_dense_onnx
 
-_WORK = Path(tempfile.mkdtemp(prefix="edgeconv-convert-"))
 RECIPE = """
 version: 1
 variants:
@@ -32,10 +31,19 @@ variants:
 """
 
 
+@functools.cache
+def _work() -> Path:
+    """Made when it is first needed: a module is imported without its tests being run."""
+    return Path(tempfile.mkdtemp(prefix="edgeconv-convert-"))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _sweep() -> Iterator[None]:
     yield
-    shutil.rmtree(_WORK)
+    if _work.cache_info().currsize:
+        shutil.rmtree(_work())
+    _work.cache_clear()
+    results.cache_clear()
 
 
 @functools.cache
@@ -46,14 +54,14 @@ def results() -> dict[str, VariantResult]:
     with torch.no_grad():
         labels = net(torch.from_numpy(values[:, 0])).argmax(-1).numpy()
     exported = torch.export.export(net, (torch.zeros(1, 1, 8, 8),))
-    torch.export.save(exported, _WORK / "net.pt2")
-    write_arrays(_WORK / "data.npz", {"x": values, "label": labels})
+    torch.export.save(exported, _work() / "net.pt2")
+    write_arrays(_work() / "data.npz", {"x": values, "label": labels})
     made = convert(
-        _WORK / "net.pt2",
+        _work() / "net.pt2",
         parse_recipe(RECIPE),
-        _WORK / "out",
-        calibration=_WORK / "data.npz",
-        evaluation=_WORK / "data.npz",
+        _work() / "out",
+        calibration=_work() / "data.npz",
+        evaluation=_work() / "data.npz",
     )
     return {result.name: result for result in made}
 
@@ -79,7 +87,7 @@ def test_a_lost_bound_fails_the_variant_and_leaves_no_file(name: str) -> None:
     assert result.error is not None
     assert result.error.reason == "AGREEMENT_LOST"
     assert "90 dB" in result.error.message
-    assert not (_WORK / "out" / name).exists()
+    assert not (_work() / "out" / name).exists()
 
 
 def test_both_formats_agree_in_8_bits() -> None:
