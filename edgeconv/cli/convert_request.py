@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from edgeconv.recipe.named import recipe_from_flags
 from edgeconv.recipe.schema import Precision, Recipe, Target, parse_recipe
 
 DATA_ROLES = ("calibration", "evaluation")
+_SIZE = re.compile(r"[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def parse_shapes(values: Sequence[str]) -> dict[str, str]:
     for value in values:
         name, equals, sizes = value.rpartition("=")
         numbers = [size.strip() for size in sizes.split(",")]
-        if not equals or not name or not all(n.isdecimal() and int(n) > 0 for n in numbers):
+        if not equals or not name or not all(_SIZE.fullmatch(number) for number in numbers):
             raise click.UsageError(
                 f"--shape {value!r} does not have the form NAME=1,3,224,224.",
             )
