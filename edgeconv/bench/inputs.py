@@ -1,7 +1,9 @@
-"""The arrays a measured model runs on. Only children import this module: it needs numpy."""
+"""The arrays a model runs on. Only children import this module: it needs numpy."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
-from edgeconv.recipe.signature import DeclaredTensor, TensorSpec, resolve_shapes
+from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec, resolve_shapes
 from edgeconv.runtimes.session import DYNAMIC
 
 Feeds = dict[str, NDArray[Any]]
 
 _SEED = 0
+_TOKENS = 100
+_SAMPLE_RATE_HZ = 16_000
 _SYNTHETIC_SAMPLES = 8
 _MOST_TIMED_SAMPLES = 16
 _MOST_TIMED_BYTES = 16 * 1024 * 1024
@@ -60,7 +64,7 @@ class SampleFile:
 def synthesize(
     specs: Sequence[TensorSpec], shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> list[Feeds]:
-    """Seeded inputs that respect dtypes: normal floats, integers 0…99, random bools.
+    """Seeded inputs for a measurement; see `synthetic_array`.
 
     Args:
         shapes: Whole shapes of inputs with open axes. A first axis that is left open
@@ -73,7 +77,7 @@ def synthesize(
     sizes = resolve_shapes(declared, dict(shapes or {}))
     rng = default_rng(_SEED)
     return [
-        {spec.name: _random(rng, spec, sizes[spec.name]) for spec in specs}
+        {spec.name: synthetic_array(spec, sizes[spec.name], rng) for spec in specs}
         for _ in range(_SYNTHETIC_SAMPLES)
     ]
 
@@ -83,14 +87,35 @@ def held_bytes(samples: Sequence[Feeds]) -> int:
     return sum(array.nbytes for feeds in samples for array in feeds.values())
 
 
-def _random(rng: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]) -> NDArray[Any]:
-    if spec.dtype.value == "bool":
-        return rng.integers(0, 2, shape).astype(np.bool_)
+def synthetic_array(
+    spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator
+) -> NDArray[Any]:
+    """A random array for an input, of its dtype, that respects what its name tells.
+
+    Floats are normal. Integers lie in 0…99, a range that embedding tables of trained
+    models have (a smaller table shows as an error of the model itself); 8-bit ones, as
+    in images, fill their range. A mask is all ones, a sample rate 16,000. numpy has no
+    bfloat16: it comes as float32.
+
+    Args:
+        shape: That of the array; any axes may stand before those of the input.
+    """
     if spec.dtype.is_floating:
-        # numpy has no bfloat16; a runtime that takes it refuses this with its own words.
-        name = "float32" if spec.dtype.value == "bfloat16" else spec.dtype.value
+        name = "float32" if spec.dtype is DType.BFLOAT16 else spec.dtype.value
         return rng.standard_normal(shape).astype(name)
-    return rng.integers(0, 100, shape).astype(spec.dtype.value)
+    words = set(re.split(r"[^a-z]+", spec.name.lower()))
+    if spec.dtype is DType.BOOL:
+        values = rng.integers(0, 2, shape)
+    elif words & {"mask", "masks"}:
+        values = np.ones(shape, dtype=np.int64)
+    elif words & {"sr", "rate"} and math.prod(spec.shape) in (1, DYNAMIC):
+        values = np.full(shape, _SAMPLE_RATE_HZ)
+    elif spec.dtype in (DType.UINT8, DType.INT8):
+        bounds = np.iinfo(spec.dtype.value)
+        values = rng.integers(bounds.min, bounds.max + 1, shape)
+    else:
+        values = rng.integers(0, _TOKENS, shape)
+    return values.astype(spec.dtype.value)
 
 
 def _read(path: Path, spec: TensorSpec) -> NDArray[Any]:

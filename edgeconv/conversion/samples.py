@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +13,12 @@ from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.base.sentences import clause
+from edgeconv.bench.inputs import synthetic_array
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec
 
 LABEL = "label"
 _SPLIT_EVERY = 4
-_TOKENS = 100
-_SAMPLE_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True)
@@ -165,38 +162,10 @@ def fit_samples(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[TensorSpec]
 
 
 def synthesize(inputs: Sequence[TensorSpec], *, count: int, seed: int) -> Samples:
-    """Seeded samples that respect dtypes and what names tell.
-
-    Floats are normal. Integers lie in 0…99, a range that embedding tables of trained
-    models have (a smaller table shows as an error of the source itself); 8-bit ones, as
-    in images, fill their range. A mask is all ones, a sample rate 16,000.
-    """
+    """Seeded samples; see `bench.inputs.synthetic_array`."""
     rng = np.random.default_rng(seed)
-    made = {spec.name: _synthetic(spec, count, rng) for spec in inputs}
+    made = {spec.name: synthetic_array(spec, (count, *spec.shape), rng) for spec in inputs}
     return Samples(made, None, "synthetic")
-
-
-def _synthetic(spec: TensorSpec, count: int, rng: np.random.Generator) -> NDArray[Any]:
-    shape = (count, *spec.shape)
-    if spec.dtype.is_floating:
-        return rng.standard_normal(shape).astype(_numpy_dtype(spec.dtype))
-    words = set(re.split(r"[^a-z]+", spec.name.lower()))
-    if spec.dtype is DType.BOOL:
-        values = rng.integers(0, 2, shape)
-    elif words & {"mask", "masks"}:
-        values = np.ones(shape, dtype=np.int64)
-    elif words & {"sr", "rate"} and math.prod(spec.shape) == 1:
-        values = np.full(shape, _SAMPLE_RATE_HZ)
-    elif spec.dtype in (DType.UINT8, DType.INT8):
-        bounds = np.iinfo(spec.dtype.value)
-        values = rng.integers(bounds.min, bounds.max + 1, shape)
-    else:
-        values = rng.integers(0, _TOKENS, shape)
-    return values.astype(spec.dtype.value)
-
-
-def _numpy_dtype(dtype: DType) -> str:
-    return "float32" if dtype is DType.BFLOAT16 else dtype.value
 
 
 def _fit(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
