@@ -94,7 +94,8 @@ class JobChild:
         """
         if self._warming is not None and not self._warming.done():
             self._tell_warming = tell
-            tell(*self._warming_word)
+            if self._warming_word[1]:
+                tell(*self._warming_word)
             await asyncio.shield(self._warming)
         self._steps += 1
         folder = self._folder / f"step{self._steps}"
