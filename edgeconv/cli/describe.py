@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgeconv.base.quantities import format_bytes
@@ -14,6 +14,7 @@ from edgeconv.cli.documents import (
     DoneDocument,
     ModelVersionDocument,
 )
+from edgeconv.recipe.signature import shape_to_give
 from edgeconv.report import cells
 
 if TYPE_CHECKING:
@@ -98,10 +99,22 @@ def print_inspection(inspection: Inspection, terminal: Terminal) -> None:
     rows = [("input", *_tensor(each)) for each in inspection.inputs]
     rows += [("output", *_tensor(each)) for each in inspection.outputs]
     terminal.print_rows(("", "name", "dtype", "shape"), rows)
+    for words in _open_axes(inspection.inputs):
+        terminal.print(words)
     counts = sorted(inspection.operators.items(), key=lambda item: (-item[1], item[0]))
     terminal.print("Operators: " + ", ".join(f"{name} {count}" for name, count in counts))
     for note in inspection.notes:
         terminal.print(note)
+
+
+def _open_axes(inputs: Sequence[DeclaredTensor]) -> Iterator[str]:
+    """What is to be passed to --shape, for each input that has open axes."""
+    for tensor in inputs:
+        opened = [axis for axis, size in enumerate(tensor.shape) if isinstance(size, str)]
+        if opened == [0]:
+            yield f"Input {tensor.name!r} is taken one at a time, unless --shape says another."
+        elif opened:
+            yield f"Input {tensor.name!r} needs its whole shape: --shape {shape_to_give(tensor)}"
 
 
 def print_summary(summary: BenchmarkSummary, terminal: Terminal) -> None:

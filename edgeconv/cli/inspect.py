@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,21 +25,25 @@ def inspect(model: Path, more: tuple[Path, ...]) -> None:
     """Reads MODEL (.onnx or .pt2) here, in a child process of its own; needs no server."""
     import asyncio
 
+    from edgeconv.cli.bench_progress import measuring
     from edgeconv.cli.describe import print_inspection
     from edgeconv.cli.documents import InspectionDocument
     from edgeconv.cli.extras import require_extra
     from edgeconv.cli.uploads import model_files
 
     require_extra("server", "Reading a model here")
-    inspection = asyncio.run(_inspect(model_files(model, more)))
     terminal = terminal_of()
+    files = model_files(model, more)
+    with measuring(terminal) as report:
+        report(-1.0, f"Reading {model.name} …")
+        inspection = asyncio.run(_inspect(files, report))
     if terminal.json:
         terminal.print_document(InspectionDocument(path=str(model), inspection=inspection))
     else:
         print_inspection(inspection, terminal)
 
 
-async def _inspect(files: Sequence[Path]) -> Inspection:
+async def _inspect(files: Sequence[Path], report: Callable[[float, str], None]) -> Inspection:
     import tempfile
 
     from edgeconv.base.bundle import scan_bundle
@@ -64,15 +68,17 @@ async def _inspect(files: Sequence[Path]) -> Inspection:
         }
         async with await Child.start(_ENTRY, folder=child_folder) as child:
             await child.send(message)
-            return Inspection.model_validate((await _answer(child))["facts"]["inspection"])
+            return Inspection.model_validate((await _answer(child, report))["facts"]["inspection"])
 
 
-async def _answer(child: Any) -> dict[str, Any]:
-    """What the child's step came to; progress on the way is passed over."""
+async def _answer(child: Any, report: Callable[[float, str], None]) -> dict[str, Any]:
+    """What the child's step came to; of its progress only a wait is news."""
     from edgeconv.base.errors import EdgeconvError
 
     while True:
         answer = await child.receive()
+        if "waiting for" in answer.get("message", ""):
+            report(-1.0, answer["message"])
         if "failed" in answer:
             raise EdgeconvError.from_json(answer["failed"])
         if "done" in answer:

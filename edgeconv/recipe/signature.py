@@ -73,6 +73,18 @@ class DeclaredTensor(BaseModel):
     shape: tuple[int | str, ...]
 
 
+def shape_to_give(tensor: DeclaredTensor) -> str:
+    """The pattern for an input's whole shape: "image=1,3,SIZE,SIZE".
+
+    An open first axis is one sample; another one needs a size.
+    """
+    sizes = [
+        str(size) if isinstance(size, int) and size > 0 else "SIZE" if axis else "1"
+        for axis, size in enumerate(tensor.shape)
+    ]
+    return f"{tensor.name}={','.join(sizes)}"
+
+
 def resolve_shapes(
     declared: Sequence[DeclaredTensor], given: Mapping[str, Sequence[int]]
 ) -> dict[str, tuple[int, ...]]:
@@ -127,7 +139,7 @@ def _close_shape(
             raise EdgeconvError(
                 Reason.DIMENSION_UNKNOWN,
                 f"Axis {axis} ({size!r}) of input {tensor.name!r} has no size: [{written}].",
-                fix=f"Give the whole shape: --shape {tensor.name}=…",
+                fix=f"Give the whole shape: --shape {shape_to_give(tensor)}",
                 violations=[FieldViolation(f"shapes.{tensor.name}", f"axis {axis} is dynamic")],
                 input=tensor.name,
                 axis=axis,

@@ -44,7 +44,10 @@ def test_inspect_says_what_is_in_a_model(tmp_path: Path) -> None:
     assert document["inspection"]["inputs"] == [
         {"name": "in/put:0", "dtype": "float32", "shape": ["batch", 64]}
     ]
-    words = _run("inspect", model, folder=tmp_path).stdout
+    done = _run("inspect", model, folder=tmp_path)
+    assert done.stderr.startswith("Reading dense.onnx …\n")
+    words = done.stdout
+    assert "Input 'in/put:0' is taken one at a time" in words
     assert "650 parameters" in words
     assert "batch×64" in words
     assert "Gemm 1, Relu 1" in words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,15 @@ class LoadedProgram:
     Attributes:
         arguments: One entry per leaf of the call: a declared input, or the constant that
             stands there.
+        ranges: Name of an open axis → the sizes it was exported for, least and most; the
+            most is None without a bound. The file does not keep the names of the user, so
+            an axis is named after the input where it first stands: "image.3".
     """
 
     exported: ExportedProgram
     arguments: tuple[DeclaredTensor | ConstantArgument, ...]
     outputs: tuple[DeclaredTensor, ...]
+    ranges: Mapping[str, tuple[int, int | None]]
     notes: tuple[str, ...]
 
     @property
@@ -63,25 +67,58 @@ def load_program(path: Path) -> LoadedProgram:
     exported, rewritten = make_functional(exported)
     check_inference(exported)
     notes = [*checked.notes, *([_REWRITTEN] if rewritten else [])]
+    axes = _axis_names(exported)
     return LoadedProgram(
-        exported, tuple(_arguments(exported)), tuple(_outputs(exported)), tuple(notes)
+        exported,
+        tuple(_arguments(exported, axes)),
+        tuple(_outputs(exported, axes)),
+        _ranges(exported, axes),
+        tuple(notes),
     )
 
 
-def _arguments(exported: ExportedProgram) -> Iterator[DeclaredTensor | ConstantArgument]:
+def _axis_names(exported: ExportedProgram) -> dict[str, str]:
+    """Torch's name of an open axis, such as "s77" → the one that is shown."""
+    values = _values(exported)
+    names: dict[str, str] = {}
+    for spec in exported.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT and isinstance(spec.arg, TensorArgument):
+            for axis, size in enumerate(values[spec.arg.name].shape):
+                if not isinstance(size, int) and size.node.expr.is_Symbol:
+                    names.setdefault(str(size.node.expr), f"{spec.arg.name}.{axis}")
+    return names
+
+
+def _ranges(
+    exported: ExportedProgram, axes: Mapping[str, str]
+) -> dict[str, tuple[int, int | None]]:
+    bounds = {str(symbol): each for symbol, each in exported.range_constraints.items()}
+    return {
+        name: (
+            int(bounds[symbol].lower),
+            int(bounds[symbol].upper) if bounds[symbol].upper.is_Integer else None,
+        )
+        for symbol, name in axes.items()
+        if symbol in bounds
+    }
+
+
+def _arguments(
+    exported: ExportedProgram, axes: Mapping[str, str]
+) -> Iterator[DeclaredTensor | ConstantArgument]:
     values = _values(exported)
     for spec in exported.graph_signature.input_specs:
         if spec.kind is not InputKind.USER_INPUT:
             continue
         if isinstance(spec.arg, TensorArgument):
-            yield _declared(spec.arg.name, values[spec.arg.name])
+            yield _declared(spec.arg.name, values[spec.arg.name], axes)
         elif isinstance(spec.arg, ConstantArgument):
             yield spec.arg
         else:
             raise _no_tensor(spec.arg.name, "input")
 
 
-def _outputs(exported: ExportedProgram) -> Iterator[DeclaredTensor]:
+def _outputs(exported: ExportedProgram, axes: Mapping[str, str]) -> Iterator[DeclaredTensor]:
     values = _values(exported)
     places = [
         spec
@@ -93,28 +130,33 @@ def _outputs(exported: ExportedProgram) -> Iterator[DeclaredTensor]:
     for place, spec in enumerate(places):
         if not isinstance(spec.arg, TensorArgument):
             raise _no_tensor(f"output_{place}", "output")
-        yield _declared(f"output_{place}", values[spec.arg.name])
+        yield _declared(f"output_{place}", values[spec.arg.name], axes)
 
 
 def _values(exported: ExportedProgram) -> dict[str, Any]:
     return {node.name: node.meta.get("val") for node in exported.graph.nodes}
 
 
-def _declared(name: str, value: torch.Tensor) -> DeclaredTensor:
+def _declared(name: str, value: torch.Tensor, axes: Mapping[str, str]) -> DeclaredTensor:
     text = str(value.dtype).removeprefix("torch.")
     if text not in {dtype.value for dtype in DType}:
         raise _no_tensor(name, f"{text} tensor")
-    shape = tuple(_axis(size) for size in value.shape)
+    shape = tuple(_axis(size, axes) for size in value.shape)
     return DeclaredTensor(name=name, dtype=DType(text), shape=shape)
 
 
-def _axis(size: int | torch.SymInt) -> int | str:
+def _axis(size: int | torch.SymInt, axes: Mapping[str, str]) -> int | str:
     if isinstance(size, int):
         return size
     expression = size.node.expr
     if expression.is_Integer:
         return int(expression)
-    return str(expression) if expression.is_Symbol else "?"
+    return axes.get(str(expression), "?")
+
+
+def range_words(least: int, most: int | None) -> str:
+    """ "4 to 99", or "4 and more"."""
+    return f"{least} and more" if most is None else f"{least} to {most}"
 
 
 def _no_tensor(name: str, what: str) -> EdgeconvError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,10 +11,15 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
-from edgeconv.conversion.intake.pt2.loading import LoadedProgram, load_program
+from edgeconv.conversion.intake.pt2.loading import LoadedProgram, load_program, range_words
 from edgeconv.conversion.intake.sealing import seal
 from edgeconv.conversion.program import Program
-from edgeconv.recipe.signature import DeclaredTensor, TensorSpec, resolve_shapes
+from edgeconv.recipe.signature import (
+    DeclaredTensor,
+    TensorSpec,
+    resolve_shapes,
+    shape_to_give,
+)
 from edgeconv.results.effect import Effect, Note
 
 
@@ -88,7 +92,7 @@ def _static_inputs(
 ) -> tuple[TensorSpec, ...]:
     resolved = resolve_shapes(loaded.inputs, shapes)
     for tensor in loaded.inputs:
-        _check_ranges(tensor, resolved[tensor.name], loaded.exported)
+        _check_ranges(tensor, resolved[tensor.name], loaded.ranges)
     return tuple(
         TensorSpec(name=each.name, dtype=each.dtype, shape=resolved[each.name])
         for each in loaded.inputs
@@ -96,20 +100,19 @@ def _static_inputs(
 
 
 def _check_ranges(
-    tensor: DeclaredTensor, shape: tuple[int, ...], exported: ExportedProgram
+    tensor: DeclaredTensor,
+    shape: tuple[int, ...],
+    ranges: Mapping[str, tuple[int, int | None]],
 ) -> None:
-    ranges: dict[str, Any] = {
-        str(symbol): bounds for symbol, bounds in exported.range_constraints.items()
-    }
     for axis, (declared, size) in enumerate(zip(tensor.shape, shape, strict=True)):
-        bounds = ranges.get(str(declared))
-        if bounds is None or bounds.lower <= size <= bounds.upper:
+        least, most = ranges.get(str(declared), (1, None))
+        if least <= size and (most is None or size <= most):
             continue
-        message = f"axis {axis} was exported for {bounds.lower} to {bounds.upper}, not {size}"
+        message = f"axis {axis} was exported for {range_words(least, most)}, not {size}"
         raise EdgeconvError(
             Reason.SHAPE_INVALID,
             f"The shape of input {tensor.name!r} does not fit: {message}.",
-            fix=f"Give the whole shape: --shape {tensor.name}=…",
+            fix=f"Give the whole shape: --shape {shape_to_give(tensor)}",
             violations=[FieldViolation(f"shapes.{tensor.name}", message)],
             input=tensor.name,
             axis=axis,

@@ -89,6 +89,24 @@ def test_dynamic_axes_become_the_sizes_given(tmp_path: Path) -> None:
         assert "sym_size" not in str(operator.target)
 
 
+def test_an_open_axis_is_named_after_its_input_and_told_with_its_range(tmp_path: Path) -> None:
+    batch, width = torch.export.Dim("batch"), torch.export.Dim("width", min=4, max=99)
+    _save(
+        tmp_path, _Pool().eval(), torch.rand(2, 3, 9, 9),
+        dynamic_shapes={"image": {0: batch, 3: width}},
+    )  # fmt: skip
+    inspection = inspect_source(tmp_path)
+    assert inspection.inputs[0].shape == ("image.0", 3, 9, "image.3")
+    assert inspection.outputs[0].shape == ("image.0", 2)
+    told = [note for note in inspection.notes if note.startswith("Axis")]
+    assert len(told) == 2
+    assert told[0].endswith(" and more.")
+    assert told[1] == "Axis 3 of input 'image' was exported for 4 to 99."
+    error = _refusal(tmp_path, {})
+    assert error.reason is Reason.DIMENSION_UNKNOWN
+    assert error.fix == "Give the whole shape: --shape image=1,3,9,SIZE"
+
+
 @pytest.mark.parametrize("shape", [(9, 3, 9, 9), (1, 3, 9, 200)])
 def test_a_size_the_model_was_not_exported_for_is_refused(
     tmp_path: Path, shape: tuple[int, ...]
