@@ -636,6 +636,8 @@ class CreateConversionRequest(_message.Message):
     device_selector: _builtins.str
     """Which devices measure the variants: "none", "any", a device's name
     "devices/pi5-a", or a selector as the catalogue page explains it. Empty is "none".
+    What no registered device matches, online or not, is refused with NO_DEVICE; "any"
+    never is.
     """
     request_id: _builtins.str
     """A UUID; the same call with the same id gives the same conversion."""
