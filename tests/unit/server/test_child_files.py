@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -89,5 +90,45 @@ def test_too_many_files_are_refused(blobs: Blobs, folder: Path) -> None:
     for number in range(MAX_FILES + 1):
         (folder / f"f{number}").touch()
     with pytest.raises(EdgeconvError) as caught:
+        take_out(blobs, folder)
+    assert caught.value.reason is Reason.LIMIT_EXCEEDED
+
+
+def test_what_is_stored_is_what_was_digested_though_the_child_writes_on(
+    blobs: Blobs, folder: Path, tmp_path: Path
+) -> None:
+    path = folder / "weights.bin"
+    path.write_bytes(bytes(40 << 20))
+    ended, begun = threading.Event(), threading.Event()
+
+    def write_on() -> None:
+        with path.open("r+b", buffering=0) as stream:
+            while not ended.is_set():
+                stream.seek(0)
+                stream.write(os.urandom(64))
+                stream.seek(36 << 20)
+                stream.write(os.urandom(64))
+                begun.set()
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        begun.wait(10)
+        (file,) = take_out(blobs, folder)
+    finally:
+        ended.set()
+        writer.join()
+    bring_in(blobs, (file,), tmp_path / "in")
+    assert digest_bytes((tmp_path / "in" / "weights.bin").read_bytes()) == file.digest
+    assert file.size_bytes == 40 << 20
+
+
+def test_a_file_beyond_the_limit_is_refused(
+    blobs: Blobs, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeconv.server.jobs.child_files.MAX_BUNDLE_BYTES", 10)
+    (folder / "a.bin").write_bytes(bytes(6))
+    (folder / "b.bin").write_bytes(bytes(5))
+    with pytest.raises(EdgeconvError, match="'b.bin'") as caught:
         take_out(blobs, folder)
     assert caught.value.reason is Reason.LIMIT_EXCEEDED
