@@ -129,6 +129,6 @@ def test_a_file_beyond_the_limit_is_refused(
     monkeypatch.setattr("edgeconv.server.jobs.child_files.MAX_BUNDLE_BYTES", 10)
     (folder / "a.bin").write_bytes(bytes(6))
     (folder / "b.bin").write_bytes(bytes(5))
-    with pytest.raises(EdgeconvError, match="'b.bin'") as caught:
+    with pytest.raises(EdgeconvError, match=r"'b\.bin'") as caught:
         take_out(blobs, folder)
     assert caught.value.reason is Reason.LIMIT_EXCEEDED
