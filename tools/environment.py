@@ -62,7 +62,15 @@ def main() -> int:
     _refuse_cuda(arguments.venv)
     stamp.write_text(fingerprint)
     print(f"Made {arguments.venv.name} in {time.monotonic() - began:.0f} s.", flush=True)
+    print(how_to_use(arguments.venv, Path.cwd()), flush=True)
     return 0
+
+
+def how_to_use(venv: Path, folder: Path) -> str:
+    """What to type from a folder, now that the environment stands."""
+    near = venv.absolute()
+    place = near.relative_to(folder) if near.is_relative_to(folder) else near
+    return f"Use it as {place}/bin/edgeconv, or as edgeconv after: source {place}/bin/activate"
 
 
 def install_debian_packages() -> None:

@@ -73,7 +73,7 @@ class Reason(Enum):
     NOTHING_TO_DO = (Status.FAILED_PRECONDITION, "The step found nothing to change.")
     NOT_APPLICABLE = (Status.FAILED_PRECONDITION, "The step can't be applied to this model.")
     LOWERING_FAILED = (Status.INTERNAL, "The converter for the target refused the program.")
-    AGREEMENT_LOST = (Status.FAILED_PRECONDITION, "The artifact does not compute the same.")
+    AGREEMENT_LOST = (Status.FAILED_PRECONDITION, "The file does not compute what its source does.")
     SIGNATURE_CHANGED = (Status.INTERNAL, "A step changed names, order, dtypes or shapes.")
     RUNTIME_REFUSED = (Status.FAILED_PRECONDITION, "The runtime can't load or run the file.")
     LIMIT_EXCEEDED = (Status.RESOURCE_EXHAUSTED, "A step needed more time or memory than allowed.")

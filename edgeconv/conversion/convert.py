@@ -200,7 +200,8 @@ def _lost(variant: PlannedVariant, agreement: Agreement) -> EdgeconvError:
     notes = " ".join(note.message for note in agreement.notes if note.kind == "flagged")
     return EdgeconvError(
         Reason.AGREEMENT_LOST,
-        f"Variant {variant.name!r} does not compute the same: {words or notes.rstrip('.')}.",
+        f"Variant {variant.name!r} does not compute what the source does:"
+        f" {words or notes.rstrip('.')}.",
         variant=variant.name,
     )
 

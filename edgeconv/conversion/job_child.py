@@ -108,9 +108,9 @@ def _as_error(step: str, fault: Exception) -> EdgeconvError:
         return fault
     traceback.print_exception(fault)
     if isinstance(fault, MemoryError):
-        message = f"{step} needed more memory than allowed."
+        message = f"Step {step!r} needed more memory than allowed."
         return EdgeconvError(Reason.LIMIT_EXCEEDED, message, step=step)
     words = str(fault).strip().splitlines()
     detail = f": {words[0][:300]}" if words else ""
-    message = f"{step} failed: {type(fault).__name__}{detail}"
+    message = f"Step {step!r} failed: {type(fault).__name__}{detail}"
     return EdgeconvError(Reason.INTERNAL, message, step=step)

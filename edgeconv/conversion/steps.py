@@ -144,7 +144,7 @@ def _check_signature(name: str, before: Signature, after: Signature) -> None:
     if changed:
         raise EdgeconvError(
             Reason.SIGNATURE_CHANGED,
-            f"{name} changed the signature: {'; '.join(changed)}.",
+            f"Step {name!r} changed the signature: {'; '.join(changed)}.",
             step=name,
         )
 

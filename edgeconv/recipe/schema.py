@@ -108,7 +108,8 @@ class VariantSpec(Options):
         default=None, description="Least signal-to-noise ratio against the source, in dB."
     )
     max_drop: Share | None = Field(
-        default=None, description="Largest loss of the task metric, as a share."
+        default=None,
+        description="Largest loss of the task metric, as a share; needs labels to tell it by.",
     )
 
 

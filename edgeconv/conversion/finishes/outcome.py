@@ -38,7 +38,7 @@ def finished(
     if not changed:
         raise EdgeconvError(
             Reason.NOTHING_TO_DO,
-            f"{spec.name} found nothing to change in {artifact.file}: the same operators and"
+            f"Step {spec.name!r} found nothing to change in {artifact.file}: the same operators and"
             " tensor types came out.",
             step=spec.name,
         )

@@ -241,7 +241,7 @@ def _lost_agreement(variant: str, verified: StepOutput) -> EdgeconvError | None:
     words = listed or flagged.rstrip(".") or "a bound was missed"
     return EdgeconvError(
         Reason.AGREEMENT_LOST,
-        f"Variant {variant!r} does not compute the same: {words}.",
+        f"Variant {variant!r} does not compute what the source does: {words}.",
         fix="Its files are kept for a look; another precision or method may agree better.",
         variant=variant,
     )

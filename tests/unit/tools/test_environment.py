@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.environment import ROOT, TORCH, torch_options, wheel_folders
+from tools.environment import ROOT, TORCH, how_to_use, torch_options, wheel_folders
 
 WHEEL = f"torch-{TORCH}+cpu-cp311-cp311-manylinux_2_28_{platform.machine()}.whl"
 
@@ -58,3 +58,10 @@ def test_pinned_torch_is_the_one_that_is_looked_for() -> None:
 def test_the_script_needs_nothing_but_the_standard_library() -> None:
     script = ROOT / "tools" / "environment.py"
     subprocess.run([sys.executable, "-I", "-S", script, "--help"], check=True, capture_output=True)
+
+
+def test_it_says_how_the_environment_is_used(tmp_path: Path) -> None:
+    assert how_to_use(tmp_path / ".venv", tmp_path) == (
+        "Use it as .venv/bin/edgeconv, or as edgeconv after: source .venv/bin/activate"
+    )
+    assert f"{tmp_path}/e/bin/edgeconv" in how_to_use(tmp_path / "e", tmp_path / "other")
