@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_DB = 300.0
-"""Given for outputs that are equal: more than the doubles of the sums could tell."""
+from edgeconv.base.quantities import MOST_DB
+
 LOWEST = -3e38
 """From here down a number stands for -infinity, as converters write it in masks."""
 _FLAT = 1e-12

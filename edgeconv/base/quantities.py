@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 NS_PER_S = 1_000_000_000
+MOST_DB = 300.0
+"""The largest ratio that is told, for outputs that are equal: more than the doubles of the
+sums could tell."""
 
 
 def format_ns(value_ns: float) -> str:

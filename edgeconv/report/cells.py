@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from edgeconv.base.quantities import format_bytes, format_ns
+from edgeconv.base.quantities import MOST_DB, format_bytes, format_ns
 from edgeconv.base.sentences import sentences
 from edgeconv.report.rows import Quality, Removed, Row
 from edgeconv.results.benchmark import BenchmarkSummary, Percentile
 from edgeconv.results.job import JobResult, VariantResult
 
 ABSENT = "–"
-MOST_DB = 300.0
-"""The largest ratio that is told; that of `analysis.agreement`, which needs numpy."""
 STATE_WORDS = {
     "queued": "queued",
     "converting": "converting",

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeconv.analysis.agreement import (
-    MOST_DB,
     OutputComparison,
     accuracy,
     argmax_agreement,
@@ -21,6 +20,7 @@ from edgeconv.analysis.agreement import (
     equal_share,
     max_abs_error,
 )
+from edgeconv.base.quantities import MOST_DB
 
 VALUES = st.floats(-100, 100, width=32)
 OUTPUTS = arrays.arrays(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from edgeconv.analysis import agreement
+from edgeconv.analysis.agreement import centred_snr_db
 from edgeconv.report import cells
 from edgeconv.report.rows import Quality, Removed, Row
 from edgeconv.results.benchmark import BenchmarkSummary, Percentile
@@ -42,8 +43,9 @@ def test_quality(quality: Quality | None, words: str) -> None:
     assert cells.quality_text(quality) == words
 
 
-def test_the_largest_ratio_is_that_of_the_analysis() -> None:
-    assert cells.MOST_DB == agreement.MOST_DB
+def test_the_ratio_of_equal_outputs_is_told_as_a_bound() -> None:
+    outputs = np.arange(6.0).reshape(2, 3)
+    assert cells.ratio_text(centred_snr_db(outputs, outputs)) == "≥ 300 dB"
 
 
 def test_a_share_is_never_rounded_up_to_all() -> None:
