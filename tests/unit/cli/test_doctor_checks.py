@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import click
 import pytest
 
 from edgeconv.bench.lock import exclusive_lock
@@ -78,4 +79,5 @@ def test_no_server_is_fine_and_a_dead_one_is_not(
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     monkeypatch.setattr("edgeconv.client.aio._CONNECT_S", 0.5)
-    assert checks.check_server(Where(address, tmp_path)).state == "fail"
+    with click.Context(click.Command("doctor")):
+        assert checks.check_server(Where(address, tmp_path)).state == "fail"
