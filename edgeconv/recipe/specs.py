@@ -188,7 +188,7 @@ SPECS: tuple[StepSpec, ...] = (
     StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 2, TfliteOptions),
     StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 1, Fp16Options, _BOTH),
     StepSpec(
-        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 2,
+        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 3,
         Int8StaticOptions, _BOTH,
     ),
     StepSpec(

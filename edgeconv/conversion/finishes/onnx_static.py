@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto
 
 from edgeconv.conversion.finishes.observe import onnx_tensors
+from edgeconv.conversion.finishes.onnx_hard_swish import join_hard_swishes
 from edgeconv.conversion.finishes.onnx_prepare import prepare
 from edgeconv.conversion.finishes.onnx_session import open_graph
 from edgeconv.conversion.finishes.onnx_state import (
@@ -36,6 +37,7 @@ _CARRIED = (
     "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Transpose",
     "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Concat", "Pad", "Resize", "Gather",
 )  # fmt: skip
+_POOLS = ("AveragePool", "GlobalAveragePool")
 _ARITHMETIC = ("Add", "Mul", "LeakyRelu", "Sigmoid", "Where", "LayerNormalization")
 _DEAR = 1.25
 """How many times the conversions between float and integer are worth the arithmetic."""
@@ -49,11 +51,13 @@ class _Attempt:
 
     Attributes:
         left: Kinds of it left in float.
+        depthwise: How many depthwise convolutions were left in float.
         integer: Heavy operators that the runtime computes in integers.
         boundaries: Conversions between float and integer that the runtime is left with.
     """
 
     left: tuple[str, ...]
+    depthwise: int
     model: ModelProto
     integer: int
     boundaries: int
@@ -71,10 +75,15 @@ def quantize_static(
     What the runtime computes in integers in the end is counted in the graph it makes of
     the file. Arithmetic between the heavy operators stays in float, which loses less,
     unless heavy operators fall back to float with it or conversions between float and
-    integer become many more.
+    integer become many more. Depthwise convolutions stay in float too where that saves
+    conversions: in 8 bits they are no faster.
     """
     prepared, notes = prepare(artifact.path, context.scratch)
     check_float(spec, artifact, prepared)
+    joined = join_hard_swishes(prepared.graph)
+    if joined:
+        words = f"{joined} of them were written out as Add, Clip, Mul and Div, and were joined."
+        notes.append(Note(kind="info", subject="HardSwish", message=words))
     context.report(-1.0, "observing ranges")
     watched = context.scratch / "watched"
     ranges = observe(
@@ -82,12 +91,7 @@ def quantize_static(
     )
     context.report(-1.0, "quantizing")
     counts = operator_counts(prepared)
-    arithmetic = tuple(kind for kind in _ARITHMETIC if kind in counts)
-    best = _attempt(prepared, ranges, (), context.scratch / "all")
-    if arithmetic:
-        light = _attempt(prepared, ranges, arithmetic, context.scratch / "light")
-        dear = light.boundaries > _DEAR * best.boundaries
-        best = best if dear or light.integer < best.integer else light
+    best = _best(prepared, ranges, context.scratch)
     write_finished(best.model, context.folder)
     heavy = sum(counts.get(kind, 0) for kind in _HEAVY)
     notes += _notes(best, heavy)
@@ -108,8 +112,41 @@ def quantize_static(
     )
 
 
+def _best(prepared: ModelProto, ranges: Mapping[str, Range], scratch: Path) -> _Attempt:
+    counts = operator_counts(prepared)
+    best = _attempt(prepared, ranges, (), scratch / "all")
+    arithmetic = tuple(kind for kind in _ARITHMETIC if kind in counts)
+    if arithmetic:
+        light = _attempt(prepared, ranges, arithmetic, scratch / "light")
+        dear = light.boundaries > _DEAR * best.boundaries
+        best = best if dear or light.integer < best.integer else light
+    depthwise = _depthwise(prepared)
+    if depthwise:
+        left = (*arithmetic, *(kind for kind in _POOLS if kind in counts))
+        mixed = _attempt(prepared, ranges, left, scratch / "mixed", depthwise)
+        others = best.integer - len(depthwise)
+        best = mixed if mixed.boundaries < best.boundaries and mixed.integer >= others else best
+    return best
+
+
+def _depthwise(model: ModelProto) -> list[str]:
+    """Names of convolutions with one input channel for each group."""
+    widths = {t.name: t.dims[1] for t in model.graph.initializer if len(t.dims) > 2}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and widths.get(node.input[1]) == 1
+        and any(each.name == "group" and each.i > 1 for each in node.attribute)
+    ]
+
+
 def _attempt(
-    prepared: ModelProto, ranges: Mapping[str, Range], left: tuple[str, ...], scratch: Path
+    prepared: ModelProto,
+    ranges: Mapping[str, Range],
+    left: tuple[str, ...],
+    scratch: Path,
+    excluded: Sequence[str] = (),
 ) -> _Attempt:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
@@ -128,6 +165,7 @@ def _attempt(
             None,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=kinds,
+            nodes_to_exclude=list(excluded),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -137,6 +175,7 @@ def _attempt(
     counts = _optimized_counts(scratch)
     return _Attempt(
         left,
+        len(excluded),
         model,
         integer=sum(n for kind, n in counts.items() if kind.rpartition(".")[2] in _INTEGER),
         boundaries=sum(counts.get(kind, 0) for kind in _BOUNDARY),
@@ -154,6 +193,9 @@ def _notes(best: _Attempt, heavy: int) -> list[Note]:
     if best.left:
         words = "Left in float, which loses less and converts hardly more often."
         notes.append(Note(kind="stayed_float", subject=", ".join(best.left), message=words))
+    if best.depthwise:
+        words = f"The depthwise ones, {best.depthwise}, are in float, which saves conversions."
+        notes.append(Note(kind="stayed_float", subject="Conv", message=words))
     if best.integer < heavy:
         words = f"ONNX Runtime computes {heavy - best.integer} of {heavy} of them in float."
         notes.append(Note(kind="stayed_float", subject="/".join(_HEAVY), message=words))
