@@ -2,7 +2,9 @@
 
     Conv → BatchNormalization, Mul, Add, Sub or Div by constants   becomes   Conv
     MatMul by a constant matrix → Add of a constant vector         becomes   LinearBias
-    x · clip(x + 3, 0, 6) / 6                                      becomes   HardSwish
+    x · clip(x + 3, 0, 6) / 6 and its like                         becomes   HardSwish
+    x · (1 + erf(x / √2)) / 2, and its form with tanh              becomes   Gelu
+    (x - mean) / √(variance + ε) · scale + bias                    becomes   LayerNormalization
 
 Only a tensor that nothing else reads is fused away. Constants are computed in float64.
 """
@@ -14,9 +16,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeconv.conversion.intake.onnx.activations_in_parts import find_activation
 from edgeconv.conversion.intake.onnx.call import Array
-from edgeconv.conversion.intake.onnx.model import Node
+from edgeconv.conversion.intake.onnx.norms_in_parts import find_layer_norm
 from edgeconv.conversion.intake.onnx.plan import Argument, Plan, PlannedStep, Ref
+from edgeconv.conversion.intake.onnx.step_graph import Find, StepGraph
 
 
 @dataclass
@@ -36,11 +40,26 @@ def fuse(plan: Plan) -> Fusion:
     """The plan with all patterns fused, until nothing more fits."""
     counts: Counter[str] = Counter()
     steps = list(plan.steps)
-    for rule in (_fuse_hard_swish, _fuse_affine):
-        while (again := rule(plan, steps)) is not None:
-            steps, name = again
-            counts[name] += 1
+    for find in (find_activation, find_layer_norm):
+        steps = _replaced(StepGraph(plan, steps), find, counts)
+    while (again := _fuse_affine(plan, steps)) is not None:
+        steps, name = again
+        counts[name] += 1
     return Fusion(plan.with_steps(steps), counts)
+
+
+def _replaced(graph: StepGraph, find: Find, counts: Counter[str]) -> list[PlannedStep]:
+    """The steps with every match of a pattern as one of them; matches don't overlap."""
+    made: dict[PlannedStep, PlannedStep] = {}
+    gone: set[PlannedStep] = set()
+    for step in graph.steps:
+        match = find(step, graph)
+        if match is None or not gone.isdisjoint((*match.gone, match.last)):
+            continue
+        gone.update(match.gone, (match.last,))
+        made[match.last] = match.step
+        counts[match.name] += 1
+    return [made.get(step, step) for step in graph.steps if step in made or step not in gone]
 
 
 Found = tuple[list[PlannedStep], str] | None
@@ -164,66 +183,3 @@ def _joined(
     """The first node with the outputs of the second."""
     node = replace(first.node, outputs=second.node.outputs[:1])
     return PlannedStep(node, arguments)
-
-
-def _fuse_hard_swish(plan: Plan, steps: list[PlannedStep]) -> Found:
-    uses = _uses(plan, steps)
-    makers = {step.node.outputs[0]: step for step in steps}
-    for last in steps:
-        found = _hard_swish(last, makers, uses)
-        if found is None:
-            continue
-        source, gone = found
-        node = Node(last.node.name, "HardSwish", 14, (source,), last.node.outputs[:1], {})
-        place = steps.index(last)
-        kept = [*steps[:place], PlannedStep(node, (Ref(source),)), *steps[place + 1 :]]
-        return [step for step in kept if step not in gone], "hard-swish"
-    return None
-
-
-def _hard_swish(
-    last: PlannedStep, makers: dict[str, PlannedStep], uses: Counter[str]
-) -> tuple[str, list[PlannedStep]] | None:
-    """The tensor that x · clip(x + 3, 0, 6) / 6 is computed from, and the inner steps."""
-    divided = _other(last, "Div", 6.0)
-    product = _made_by(divided, "Mul", makers, uses)
-    if product is None or len(product.refs) != 2:
-        return None
-    for clipped, source in (product.refs, product.refs[::-1]):
-        clip = _made_by(clipped, "Clip", makers, uses)
-        if clip is None or not _clips(clip):
-            continue
-        shift = _made_by(clip.refs[0], "Add", makers, uses)
-        if shift is not None and _other(shift, "Add", 3.0) == source:
-            return source, [product, clip, shift]
-    return None
-
-
-def _made_by(
-    name: str | None, operator: str, makers: dict[str, PlannedStep], uses: Counter[str]
-) -> PlannedStep | None:
-    step = makers.get(name or "")
-    if step is None or step.node.operator != operator or uses[step.node.outputs[0]] != 1:
-        return None
-    return step
-
-
-def _other(step: PlannedStep, operator: str, number: float) -> str | None:
-    """The tensor that an operator joins with this number, if that is what it does."""
-    if step.node.operator != operator or len(step.refs) != 1:
-        return None
-    constants = [each for each in step.arguments if isinstance(each, np.ndarray)]
-    divides = operator == "Div" and not isinstance(step.arguments[1], np.ndarray)
-    if divides or len(constants) != 1 or constants[0].size != 1:
-        return None
-    return step.refs[0] if float(constants[0].reshape(())) == number else None
-
-
-def _clips(step: PlannedStep) -> bool:
-    if step.node.version == 6:
-        low, high = step.node.attributes["min"], step.node.attributes["max"]
-        return bool(low == 0.0 and high == 6.0)
-    bounds = [
-        float(each.reshape(())) for each in step.arguments[1:] if isinstance(each, np.ndarray)
-    ]
-    return len(step.refs) == 1 and bounds == [0.0, 6.0]

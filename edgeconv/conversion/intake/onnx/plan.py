@@ -57,6 +57,7 @@ class Plan:
         named: Constants of the source file by identity: (name, array). The arrays are kept
             here, so that no other array can take their identity.
         folded: Number of nodes that became constants.
+        tensors: What is computed, by name: of its shape and type, without values.
     """
 
     inputs: tuple[str, ...]
@@ -64,6 +65,7 @@ class Plan:
     outputs: tuple[Ref | Array, ...]
     named: Mapping[int, tuple[str, Array]]
     folded: int
+    tensors: Mapping[str, torch.Tensor]
 
     def with_steps(self, steps: Sequence[PlannedStep]) -> Plan:
         """The plan with other steps, less those that no output needs."""
@@ -88,6 +90,7 @@ def make_plan(model: OnnxModel, inputs: Sequence[TensorSpec]) -> Plan:
         outputs=tuple(each for each in outputs if each is not None),
         named=walk.named,
         folded=walk.folded,
+        tensors=walk.tensors(),
     )
     return plan.with_steps(walk.steps)
 
@@ -120,6 +123,10 @@ class _Walk:
         self._values[name] = value
         if isinstance(value, np.ndarray):
             self.named.setdefault(id(value), (name, value))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The fake tensors that were bound so far."""
+        return {name: each for name, each in self._values.items() if isinstance(each, torch.Tensor)}
 
     def argument(self, name: str) -> Argument:
         """What a step gets for a tensor name."""

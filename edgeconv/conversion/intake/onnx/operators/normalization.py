@@ -51,25 +51,21 @@ def group_normalization(call: Call, x: Value, scale: Value, bias: Value) -> Resu
 
 @operator("LayerNormalization", 17)
 def layer_normalization(call: Call, x: Value, scale: Value, bias: Value = None) -> Results:
+    """Scale and bias are omitted where an exporter wrote it in parts without them."""
     value = call.tensor(x)
     call.ignore("stash_type")
     axis = normal_axis(int(call.attr("axis")), value.ndim)
     shape, epsilon = list(value.shape[axis:]), call.attr("epsilon")
-    if not call.wants(1) and not call.wants(2) and _is_exactly(scale, shape):
-        factors = call.tensor(scale)
-        offsets = call.tensor(bias) if _is_exactly(bias, shape) else None
-        if bias is None or offsets is not None:
-            return functional.layer_norm(value, shape, factors, offsets, epsilon)
+    plain = all(each is None or list(each.shape) == shape for each in (scale, bias))
+    if plain and not call.wants(1) and not call.wants(2):
+        factors, offsets = (None if each is None else call.tensor(each) for each in (scale, bias))
+        return functional.layer_norm(value, shape, factors, offsets, epsilon)
     axes = list(range(axis, value.ndim))
     mean = torch.mean(value, axes, keepdim=True)
     centred = value - mean
     inverse = torch.rsqrt(torch.mean(centred * centred, axes, keepdim=True) + epsilon)
     made = centred * inverse * call.tensor(scale)
     return (made if bias is None else made + call.tensor(bias)), mean, inverse
-
-
-def _is_exactly(value: Value, shape: list[int]) -> bool:
-    return value is not None and list(value.shape) == shape
 
 
 @operator("RMSNormalization", 23)
