@@ -69,5 +69,5 @@ def _fail(case: Element, tag: str, error: Failure | None, otherwise: str) -> Non
     if error is None:
         SubElement(case, tag, message=otherwise)
         return
-    element = SubElement(case, tag, type=error.reason, message=printable(error.message))
+    element = SubElement(case, tag, type=printable(error.reason), message=printable(error.message))
     element.text = printable(error.fix)

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _whole(text: str) -> str:
+    text.encode()
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
+"""Without half characters (unpaired surrogates), which JSON can escape and the wire can't hold."""
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""What the wire's int64 holds. Agents send the raw figures: one beyond it could be stored,
+and no message with it read again."""
+SmallCount = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Percentile(BaseModel):
@@ -11,10 +26,10 @@ class Percentile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     percent: float
-    value_ns: int | None = None
-    low_ns: int | None = None
-    high_ns: int | None = None
-    samples: int = 0
+    value_ns: Count | None = None
+    low_ns: Count | None = None
+    high_ns: Count | None = None
+    samples: Count = 0
 
 
 class PhaseSummary(BaseModel):
@@ -22,12 +37,12 @@ class PhaseSummary(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    phase: str
-    samples: int = 0
-    median_ns: int = 0
-    median_cpu_ns: int = 0
-    peak_memory_bytes: int = 0
-    peak_file_bytes: int = 0
+    phase: Text
+    samples: Count = 0
+    median_ns: Count = 0
+    median_cpu_ns: Count = 0
+    peak_memory_bytes: Count = 0
+    peak_file_bytes: Count = 0
 
 
 class BenchmarkSummary(BaseModel):
@@ -37,18 +52,18 @@ class BenchmarkSummary(BaseModel):
 
     percentiles: tuple[Percentile, ...] = ()
     phases: tuple[PhaseSummary, ...] = ()
-    user_visible_ns: int = 0
-    peak_memory_bytes: int = 0
-    processes: int = 0
-    samples: int = 0
-    involuntary_switches: int = 0
-    verdict: str = ""
-    reasons: tuple[str, ...] = ()
-    runtime: str = ""
+    user_visible_ns: Count = 0
+    peak_memory_bytes: Count = 0
+    processes: SmallCount = 0
+    samples: Count = 0
+    involuntary_switches: Count = 0
+    verdict: Text = ""
+    reasons: tuple[Text, ...] = ()
+    runtime: Text = ""
     device_snr_db: float | None = None
     device_argmax_agreement: float | None = None
-    delegate_parts: int | None = None
-    device_doubts: tuple[str, ...] = ()
+    delegate_parts: SmallCount | None = None
+    device_doubts: tuple[Text, ...] = ()
 
     def percentile(self, percent: float) -> Percentile | None:
         """That percentile, or None when it was not computed."""

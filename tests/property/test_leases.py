@@ -83,12 +83,17 @@ class Leases(RuleBasedStateMachine):
         shutil.copy(self.empty, self.folder / "edgeconv.db")
         url = f"sqlite:///{self.folder / 'edgeconv.db'}"
         self.store = self.do(Store.open(url, clock=self.clock, touch=lambda _: None))
-        self.enqueue("any", 0)
+        self.enqueue("any", 0, 4)
         self.speak("north", lost=False)
 
-    @rule(selector=st.sampled_from(["any", "n1", "s1", "kind=test"]), priority=st.integers(0, 2))
-    def enqueue(self, selector: str, priority: int) -> None:
-        self.do(self._enqueue(selector, priority))
+    @rule(
+        selector=st.sampled_from(["any", "any", "n1", "s1", "kind=test"]),
+        priority=st.integers(0, 2),
+        count=st.integers(1, 3),
+    )
+    def enqueue(self, selector: str, priority: int, count: int) -> None:
+        for _ in range(count):
+            self.do(self._enqueue(selector, priority))
 
     async def _enqueue(self, selector: str, priority: int) -> None:
         plan = PlannedVariant(
