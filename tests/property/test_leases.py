@@ -180,6 +180,21 @@ class Leases(RuleBasedStateMachine):
             assert after.state == "queued"
             assert after.token > token
 
+    @rule()
+    def late(self) -> None:
+        """Every word under every lease that is not live is refused, and changes nothing."""
+        fleet, error = self.store.fleet, EdgeconvError(Reason.DEVICE_FAILED, "it broke")
+        before = {each.id: each for each in self._benchmarks()}
+        for benchmark, token in self.given:
+            record = before[benchmark]
+            if record.state == "leased" and record.token == token:
+                continue
+            assert not self.do(
+                fleet.succeed(benchmark, token, SUMMARY, record_digest="r", outputs_digest="")
+            )
+            assert not self.do(fleet.fail(benchmark, token, "infrastructure", error))
+        assert before == {each.id: each for each in self._benchmarks()}
+
     @precondition(lambda self: self.given)
     @rule(data=st.data())
     def use(self, data: st.DataObject) -> None:
@@ -252,6 +267,7 @@ class Leases(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def _finish(self) -> None:
+        self.late()
         for device in ALL_DEVICES:
             self.do(self.store.fleet.resume(device))
         rounds = MAX_ATTEMPTS * len(self._benchmarks()) + 4
