@@ -44,6 +44,8 @@ from edgeconv.server.store.store import Store
 from edgeconv.testing.fake_clock import FakeClock
 
 S = 1_000_000_000
+MEMORY = Path("/dev/shm")
+"""Where there is such a folder, nothing waits for a disk."""
 DEVICES = {"north": ("n1", "n2"), "south": ("s1",)}
 ALL_DEVICES = [name for names in DEVICES.values() for name in names]
 OWNERS = ("model", "device", "infrastructure")
@@ -66,7 +68,7 @@ class Leases(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
         self.runner = asyncio.Runner()
         self.clock = FakeClock()
         self.held: dict[str, dict[str, int]] = {agent: {} for agent in DEVICES}
@@ -239,18 +241,16 @@ class Leases(RuleBasedStateMachine):
             self.do(self.store.fleet.resume(device))
 
     @invariant()
-    def no_device_has_two_leases(self) -> None:
-        leased = [each for each in self._benchmarks() if each.state == "leased"]
+    def no_device_has_two_leases_and_what_has_ended_stays_so(self) -> None:
+        found = self._benchmarks()
+        leased = [each for each in found if each.state == "leased"]
         devices = [each.device for each in leased]
         assert len(set(devices)) == len(devices)
         for each in leased:
             assert each.token > 0
             assert each.expires_ns > 0
             assert 1 <= each.attempts <= MAX_ATTEMPTS
-
-    @invariant()
-    def what_has_ended_stays_as_it_ended(self) -> None:
-        for each in self._benchmarks():
+        for each in found:
             if each.id in self.ended:
                 assert each.state == self.ended[each.id]
             elif each.state in TERMINAL_BENCHMARK_STATES:
@@ -281,8 +281,14 @@ class Leases(RuleBasedStateMachine):
                         )
                     )
                     del self.held[agent][benchmark]
-        left = [each for each in self._benchmarks() if each.state not in TERMINAL_BENCHMARK_STATES]
-        assert left == []
+            if not self._open():
+                return
+        assert self._open() == []
+
+    def _open(self) -> list[str]:
+        return [
+            each.id for each in self._benchmarks() if each.state not in TERMINAL_BENCHMARK_STATES
+        ]
 
     def _word(self, agent: str, *, leaving: bool = False) -> Word:
         able = {"runtimes": {"onnxruntime": "1"}, "kind": "test"}
@@ -316,8 +322,8 @@ def test_leases(tmp_path: Path) -> None:
     run_state_machine_as_test(
         Leases,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=25,
+            max_examples=10,
+            stateful_step_count=22,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
