@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import cast
 
@@ -29,6 +30,9 @@ from edgeconv.v1 import (
     files_pb2,
     models_pb2,
 )
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+"""An axis may have any name, "²" too, which Python takes for a digit."""
 
 
 def model_version_document(version: models_pb2.ModelVersion) -> ModelVersionDocument:
@@ -121,7 +125,7 @@ def _inspection(inspection: models_pb2.Inspection) -> Inspection:
 
 
 def _declared(tensor: models_pb2.DeclaredTensor) -> DeclaredTensor:
-    shape = tuple(int(size) if size.lstrip("-").isdigit() else size for size in tensor.shape)
+    shape = tuple(int(size) if _INTEGER.fullmatch(size) else size for size in tensor.shape)
     return DeclaredTensor(name=tensor.name, dtype=DType(tensor.dtype), shape=shape)
 
 
