@@ -33,7 +33,7 @@ from edgeconv.server.engine.asyncio_engine import AsyncioEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
 from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
 from edgeconv.server.jobs.job_child import remove_folder
-from edgeconv.server.jobs.runner import run_job, unfinished_jobs
+from edgeconv.server.jobs.runner import ended_jobs, run_job, unfinished_jobs
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.rpc.service_tools import ServiceTools
@@ -170,6 +170,20 @@ async def _start_lost(tools: Tools, engine: Engine) -> None:
         await engine.start(job)
 
 
+async def _end_needless(tools: Tools, engine: Engine) -> None:
+    """Interrupts jobs whose conversion has ended without them.
+
+    They hold a place that others wait for. Such are those of a cancellation that was broken
+    off between its commit and its effect.
+    """
+    running = await engine.pending(tools.executor)
+    for job in await ended_jobs(tools, running):
+        try:
+            await asyncio.wait_for(engine.cancel(job), _GRACE_S)
+        except TimeoutError:
+            _LOG.warning("%s has ended, and its job does not stop yet", job.resource)
+
+
 async def _run(tools: Tools, engine: Engine, job: Job) -> None:
     for follower in await run_job(tools, job):
         await engine.start(follower)
@@ -198,6 +212,7 @@ async def _sweep_forever(tools: Tools, engine: Engine, settings: ServerSettings)
         try:
             await tools.store.executors.beat(tools.executor)
             await _start_lost(tools, engine)
+            await _end_needless(tools, engine)
             await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
             idle = not await engine.pending(tools.executor)
             quiet = idle and not await tools.store.fleet.is_measuring()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from edgeconv.server.engine.engine import Job, JobKind
 from edgeconv.server.jobs.conversion_job import run_conversion
 from edgeconv.server.jobs.inspection_job import inspect_dataset, inspect_model
@@ -29,6 +31,16 @@ async def run_job(tools: Tools, job: Job) -> list[Job]:
 def inspection_of(resource: str) -> Job:
     """The job that inspects a model version or dataset."""
     return Job(JobKind.INSPECTION, resource)
+
+
+async def ended_jobs(tools: Tools, jobs: Iterable[Job]) -> list[Job]:
+    """Those of some conversion jobs whose conversion has ended without them."""
+    by_id = {
+        job.resource.removeprefix("conversions/"): job
+        for job in jobs
+        if job.kind is JobKind.CONVERSION
+    }
+    return [by_id[ended] for ended in await tools.store.conversions.ended(by_id)]
 
 
 def conversion_of(conversion: str) -> Job:

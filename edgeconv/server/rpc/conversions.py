@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
+from edgeconv.server.completion import to_its_end
 from edgeconv.server.jobs.runner import conversion_of
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.device_selectors import check_matched
@@ -91,9 +92,13 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
     ) -> conversions_pb2.CancelConversionResponse:
         """Cancels a conversion."""
         (conversion,) = parse_name(request.name, "conversions/*")
-        if await self._tools.store.conversions.cancel(conversion):
-            await self._tools.engine.cancel(conversion_of(conversion))
+        await to_its_end(self._cancel(conversion))
         return conversions_pb2.CancelConversionResponse(conversion=await self._view(conversion))
+
+    async def _cancel(self, conversion: str) -> None:
+        await self._tools.store.conversions.cancel(conversion)
+        # Also when it had ended: its job may run all the same where a server was cut off here.
+        await self._tools.engine.cancel(conversion_of(conversion))
 
     async def _view(self, conversion: str) -> conversions_pb2.Conversion:
         view = await self._tools.store.conversions.view(conversion)

@@ -6,7 +6,7 @@ another attempt has begun. A terminal state is written once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,6 +158,14 @@ class Conversions:
         """Ids of the conversions whose steps have not ended, oldest first."""
         query = sa.select(conversions.c.id).where(conversions.c.state.in_(_RUNNING))
         return [row["id"] for row in tx.rows(query.order_by(conversions.c.seq))]
+
+    @transaction
+    def ended(self, tx: Transaction, among: Collection[str]) -> list[str]:
+        """Ids of those that have ended, in the order they were made."""
+        query = sa.select(conversions.c.id).where(
+            conversions.c.id.in_(among), conversions.c.state.in_(TERMINAL_JOB_STATES)
+        )
+        return [row["id"] for row in tx.rows(query.order_by(conversions.c.seq))] if among else []
 
     @transaction
     def begin(self, tx: Transaction, conversion: str) -> int | None:
