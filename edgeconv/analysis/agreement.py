@@ -1,7 +1,9 @@
 """How far outputs agree with a reference; nothing is read at once but one sample.
 
 The signal of the signal-to-noise ratio is what varies over samples: an output that is
-mostly a constant would look good under any fault otherwise.
+mostly a constant would look good under any fault otherwise. Masks, values far beyond all
+others that stand for "never", are compared for themselves: one of them would make any error
+beside it small.
 """
 
 from __future__ import annotations
@@ -13,10 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.analysis.slices import SliceFigures, slices_of
 from edgeconv.base.quantities import MOST_DB
 
 LOWEST = -3e38
 """From here down a number stands for -infinity, as converters write it in masks."""
+MASK_SHARE = 1e-3
+"""A mask is kept when it is off by no more than this share of itself."""
+_ALWAYS_MASK = 1e30
+_LEAST_MASK = 1e3
+_MASK_GAP = 1e3
+"""A mask is at least so many times the largest of the other values."""
+_MASK_WIDTH = 0.99
+"""Masks are alike: the smallest is at least this share of the largest."""
 _FLAT = 1e-12
 """Share of an output's energy below which its variation is rounding, not signal."""
 
@@ -33,6 +44,10 @@ class OutputComparison:
         lowest_for_infinity: How many numbers at most `LOWEST` stand for the reference's
             -infinity, which counts as the same.
         reference_nans: How many elements of the reference are NaN.
+        masked: How many elements of the reference are masks: neither peak nor ratio nor
+            error count them.
+        masks_lost: How many of them are off by more than `MASK_SHARE`.
+        slices: Figures along the first and the last axis.
     """
 
     is_floating: bool
@@ -40,6 +55,10 @@ class OutputComparison:
     finite: bool = True
     lowest_for_infinity: int = 0
     reference_nans: int = 0
+    masked: int = 0
+    masks_lost: int = 0
+    slices: list[SliceFigures] = field(default_factory=list, repr=False)
+    shape: tuple[int, ...] = ()
     max_abs_error: float = 0.0
     max_abs_reference: float = 0.0
     _noise: float = 0.0
@@ -63,6 +82,9 @@ class OutputComparison:
         """
         if reference.shape != got.shape:
             raise ValueError(f"shapes {reference.shape} and {got.shape} differ")
+        if not self.samples:
+            self.shape = reference.shape
+            self.slices = slices_of(reference.shape) if self.is_floating else []
         self.samples += 1
         self._elements += reference.size
         self._equal += int(np.count_nonzero(reference == got))
@@ -74,6 +96,10 @@ class OutputComparison:
         usable = np.isfinite(reference) & np.isfinite(got)
         if not usable.all():
             self._add_infinities(reference[~usable], got[~usable])
+        masks = usable & _masks(np.where(usable, np.abs(reference), 0))
+        if masks.any():
+            self._add_masks(reference[masks], got[masks])
+            usable &= ~masks
         reference, got = np.where(usable, reference, 0), np.where(usable, got, 0)
         error = reference - got
         self.max_abs_error = max(self.max_abs_error, float(np.abs(error).max(initial=0)))
@@ -81,7 +107,14 @@ class OutputComparison:
         self.max_abs_reference = max(self.max_abs_reference, peak)
         self._noise += float(np.sum(error * error))
         self._energy += float(np.sum(reference * reference))
-        self._add_spread(reference)
+        spread = self._add_spread(reference)
+        for each in self.slices:
+            each.add(reference, error, spread)
+
+    def _add_masks(self, reference: NDArray[np.float64], got: NDArray[np.float64]) -> None:
+        self.masked += reference.size
+        lost = np.abs(got - reference) > MASK_SHARE * np.abs(reference)
+        self.masks_lost += int(np.count_nonzero(lost))
 
     def _add_infinities(self, reference: NDArray[np.float64], got: NDArray[np.float64]) -> None:
         """Takes in the pairs of which one or both are not finite."""
@@ -91,13 +124,15 @@ class OutputComparison:
         self.lowest_for_infinity += int(np.count_nonzero(stands_for))
         self.reference_nans += int(np.count_nonzero(np.isnan(reference)))
 
-    def _add_spread(self, reference: NDArray[np.float64]) -> None:
+    def _add_spread(self, reference: NDArray[np.float64]) -> NDArray[np.float64]:
         # Welford, Technometrics 4 (1962): sums of squares around a running mean.
         if self._mean is None:
             self._mean = np.zeros_like(reference)
         before = reference - self._mean
         self._mean = self._mean + before / self.samples
-        self._spread += float(np.sum(before * (reference - self._mean)))
+        spread: NDArray[np.float64] = before * (reference - self._mean)
+        self._spread += float(np.sum(spread))
+        return spread
 
     def _count_argmax(self, reference: NDArray[Any], got: NDArray[Any]) -> None:
         if reference.ndim and reference.shape[-1] > 1:
@@ -129,6 +164,23 @@ class OutputComparison:
         None where the last axis has fewer than two elements.
         """
         return self._same_argmax / self._rows if self._rows else None
+
+    @property
+    def are_scores(self) -> bool:
+        """Whether it looks like one row of scores for each sample, axes of size 1 aside."""
+        return sum(size > 1 for size in self.shape) == 1 and self.shape[-1] > 1
+
+
+def _masks(sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where absolute values are masks: beyond any number, or a group far beyond all others."""
+    masks: NDArray[np.bool_] = sizes >= _ALWAYS_MASK
+    rest = np.where(masks, 0, sizes)
+    top = float(rest.max(initial=0))
+    if top < _LEAST_MASK:
+        return masks
+    group = rest >= _MASK_WIDTH * top
+    peak = float(rest[~group].max(initial=0))
+    return masks | group if 0 < peak * _MASK_GAP <= top else masks
 
 
 def compare(reference: NDArray[Any], got: NDArray[Any]) -> OutputComparison:

@@ -4,20 +4,26 @@ Full precision has a bound always: below 60 dB a converter's fault is likelier t
 rounding, unless the error is at the noise of floats of the output's size. Lossy variants
 are held to what the recipe says, and flagged where it says nothing. An output that does
 not vary over the samples has no ratio: there its largest error counts, as a share of its
-largest value, by the same number of dB.
+largest value, by the same number of dB. Masks and slices of a small scale, which the figures
+of a whole output do not show, are judged for themselves.
 """
 
 from __future__ import annotations
 
-from edgeconv.analysis.agreement import LOWEST, OutputComparison
+from edgeconv.analysis.agreement import LOWEST, MASK_SHARE, OutputComparison
 from edgeconv.recipe.bounds import (
     ARGMAX_FLAG,
+    DECISION_FLAG_DB,
     FP16_FLAG_DB,
     FP32_EQUAL_SHARE,
     FP32_SHARE_OF_PEAK,
+    FP32_SLICE_DB,
+    FP32_SLICE_FLOOR,
     FP32_SNR_DB,
     LOSSY_EQUAL_SHARE,
     LOSSY_FLAG_DB,
+    SLICE_FLAG_DB,
+    SLICE_FLAG_SHARE,
     share_of_peak,
 )
 from edgeconv.recipe.specs import VerifyOptions
@@ -31,16 +37,26 @@ _NO_LABELS = (
 
 
 def judge_output(
-    name: str, figures: OutputComparison, options: VerifyOptions
+    name: str, figures: OutputComparison, options: VerifyOptions, *, labelled: bool = False
 ) -> tuple[OutputAgreement, list[Note]]:
-    """The agreement of one output with its bound, and what to flag."""
+    """The agreement of one output with its bound, and what to flag.
+
+    Args:
+        labelled: Labels fit the output, so it holds scores whatever its shape.
+    """
     passed, bound = _judge(figures, options)
     notes = _infinity_notes(name, figures)
+    exact = _is_exact(options)
+    if exact and passed and (hidden := _hidden_faults(name, figures)):
+        passed = False
+        notes += hidden
     if not figures.finite:
         passed = False
         notes.append(_flag(name, "NaN or infinity is not where the source has the same."))
-    elif not bound:
-        notes += _flags(name, figures, options)
+    elif exact and passed:
+        notes += _argmax_flags(name, figures)
+    elif not exact and not bound:
+        notes += _flags(name, figures, options, labelled or figures.are_scores)
     agreement = OutputAgreement(
         output=name,
         snr_db=figures.snr_db,
@@ -73,8 +89,38 @@ def judge_metric(
     return False, [_flag("max_drop", words)]
 
 
+def _is_exact(options: VerifyOptions) -> bool:
+    return options.precision == "fp32" and not options.lossy
+
+
+def _hidden_faults(name: str, figures: OutputComparison) -> list[Note]:
+    """What the figures of a whole output in full precision do not show."""
+    notes = _mask_flags(name, figures)
+    for each in figures.slices:
+        wrong = each.wrong(
+            FP32_SLICE_DB, FP32_SHARE_OF_PEAK, FP32_SLICE_FLOOR * figures.max_abs_reference
+        )
+        if wrong.size:
+            words = (
+                f"{wrong.size} of {each.size} slices of axis {each.axis} are wrong on their own"
+                f" scale, the first at {wrong[0]}: below {FP32_SLICE_DB:g} dB and beyond rounding."
+            )
+            notes.append(_flag(name, words))
+    return notes
+
+
+def _mask_flags(name: str, figures: OutputComparison) -> list[Note]:
+    if not figures.masks_lost:
+        return []
+    words = (
+        f"{figures.masks_lost} of {figures.masked} values far beyond all others, as masks are,"
+        f" are off by more than {MASK_SHARE:g} of themselves."
+    )
+    return [_flag(name, words)]
+
+
 def _judge(figures: OutputComparison, options: VerifyOptions) -> tuple[bool, str]:
-    exact = options.precision == "fp32" and not options.lossy
+    exact = _is_exact(options)
     if not figures.is_floating:
         if exact:
             return figures.equal_share >= FP32_EQUAL_SHARE, f"≥ {FP32_EQUAL_SHARE:g} equal"
@@ -101,7 +147,8 @@ def _bound(figures: OutputComparison, least_db: float) -> str:
     if figures.snr_db is not None:
         return f"≥ {least_db:g} dB"
     share = share_of_peak(least_db)
-    return f"error ≤ {share:.3g} of the largest value ({least_db:g} dB; the output does not vary)"
+    why = "there is one sample only" if figures.samples == 1 else "the output does not vary"
+    return f"error ≤ {share:.3g} of the largest value ({least_db:g} dB; {why})"
 
 
 def _infinity_notes(name: str, figures: OutputComparison) -> list[Note]:
@@ -118,35 +165,56 @@ def _infinity_notes(name: str, figures: OutputComparison) -> list[Note]:
     return notes
 
 
-def _flags(name: str, figures: OutputComparison, options: VerifyOptions) -> list[Note]:
+def _flags(
+    name: str, figures: OutputComparison, options: VerifyOptions, scores: bool
+) -> list[Note]:
     notes = []
-    argmax = figures.argmax_agreement
     if not figures.is_floating:
         if figures.equal_share < LOSSY_EQUAL_SHARE:
             notes.append(_flag(name, f"Only {figures.equal_share:.1%} of the values are equal."))
         return notes
     least = FP16_FLAG_DB if options.precision == "fp16" else LOSSY_FLAG_DB
+    # Scores of few bits are told by their decisions, unless next to nothing is left of them.
+    if scores and options.precision != "fp16" and figures.snr_db is not None:
+        least = DECISION_FLAG_DB
     if not _reaches(figures, least):
-        notes += _missed_flags(name, figures, least, options)
-    if argmax is not None and argmax < ARGMAX_FLAG:
-        words = f"The largest element is the source's in {argmax:.1%} of the rows only."
-        notes.append(_flag(name, words))
+        notes += _missed_flags(name, figures, least)
+    else:
+        notes += _slice_flags(name, figures)
+    return [*notes, *_mask_flags(name, figures), *_argmax_flags(name, figures)]
+
+
+def _argmax_flags(name: str, figures: OutputComparison) -> list[Note]:
+    argmax = figures.argmax_agreement
+    if not figures.is_floating or argmax is None or argmax >= ARGMAX_FLAG:
+        return []
+    return [_flag(name, f"The largest element is the source's in {argmax:.1%} of the rows only.")]
+
+
+def _slice_flags(name: str, figures: OutputComparison) -> list[Note]:
+    notes = []
+    for each in figures.slices:
+        share = each.lost_share(SLICE_FLAG_DB)
+        if share >= SLICE_FLAG_SHARE:
+            words = (
+                f"{share:.1%} of the slices of axis {each.axis} are lost on their own scale,"
+                f" below {SLICE_FLAG_DB:g} dB."
+            )
+            notes.append(_flag(name, words))
     return notes
 
 
-def _missed_flags(
-    name: str, figures: OutputComparison, least: float, options: VerifyOptions
-) -> list[Note]:
+def _missed_flags(name: str, figures: OutputComparison, least: float) -> list[Note]:
     if figures.snr_db is None:
+        varies = "does not vary over the samples"
+        if figures.samples == 1:
+            varies = "has one sample only, so it does not vary"
         words = (
-            f"It does not vary over the samples, and its error of {figures.max_abs_error:.3g} is"
+            f"It {varies}, and its error of {figures.max_abs_error:.3g} is"
             f" above {share_of_peak(least):.3g} of its largest value,"
             f" {figures.max_abs_reference:.3g}."
         )
         return [_flag(name, words)]
-    # Lossy scores are told by their decisions, below.
-    if options.precision != "fp16" and figures.argmax_agreement is not None:
-        return []
     return [_flag(name, f"{figures.snr_db:.1f} dB against the source, below {least:g} dB.")]
 
 

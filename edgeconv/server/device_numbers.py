@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from edgeconv.analysis.agreement import OutputComparison, compare
 from edgeconv.recipe.bounds import (
     ARGMAX_FLAG,
+    DECISION_FLAG_DB,
     FP16_FLAG_DB,
     FP32_EQUAL_SHARE,
     FP32_SHARE_OF_PEAK,
+    FP32_SLICE_DB,
+    FP32_SLICE_FLOOR,
     FP32_SNR_DB,
     LOSSY_EQUAL_SHARE,
     LOSSY_FLAG_DB,
@@ -66,6 +69,8 @@ def _doubt(figures: OutputComparison, options: VerifyOptions) -> str:
         return "holds NaN or infinity where the server's run of the same file does not"
     if not figures.is_floating:
         return _doubt_of_integers(figures.equal_share, options)
+    if hidden := _hidden_doubt(figures, options):
+        return hidden
     least_db = _least_db(options)
     if _is_near(figures, least_db) or _decides_alike(figures, options):
         return ""
@@ -78,6 +83,26 @@ def _doubt(figures: OutputComparison, options: VerifyOptions) -> str:
         f"agrees with that of the server's run of the same file to {figures.snr_db:.1f} dB, and"
         f" {least_db:g} dB are asked for"
     )
+
+
+def _hidden_doubt(figures: OutputComparison, options: VerifyOptions) -> str:
+    """What the figures of the whole output do not show: masks, slices of a small scale."""
+    if figures.masks_lost:
+        return (
+            f"differs from that of the server's run of the same file in {figures.masks_lost} values"
+            " far beyond all others, as masks are"
+        )
+    if options.precision != "fp32":
+        return ""
+    floor = FP32_SLICE_FLOOR * figures.max_abs_reference
+    for each in figures.slices:
+        wrong = each.wrong(FP32_SLICE_DB, FP32_SHARE_OF_PEAK, floor)
+        if wrong.size:
+            return (
+                f"differs from that of the server's run of the same file in {wrong.size} of"
+                f" {each.size} slices of axis {each.axis}, on their own scale"
+            )
+    return ""
 
 
 def _doubt_of_integers(equal_share: float, options: VerifyOptions) -> str:
@@ -108,11 +133,16 @@ def _is_near(figures: OutputComparison, least_db: float) -> bool:
 
 def _decides_alike(figures: OutputComparison, options: VerifyOptions) -> bool:
     """Whether scores of 8 bits, held to nothing else, make the same decisions."""
-    if options.precision in ("fp32", "fp16") or options.min_snr_db is not None:
+    if (
+        not figures.are_scores
+        or options.precision in ("fp32", "fp16")
+        or options.min_snr_db is not None
+    ):
         return False
     argmax = figures.argmax_agreement
-    varies = figures.snr_db is not None
-    return varies and argmax is not None and argmax >= ARGMAX_FLAG
+    snr = figures.snr_db
+    kept = snr is not None and snr >= DECISION_FLAG_DB
+    return kept and argmax is not None and argmax >= ARGMAX_FLAG
 
 
 def _flag(device: str, words: str) -> Note:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgeconv.analysis.agreement import OutputComparison, compare
 from edgeconv.conversion.bounds import judge_metric, judge_output
@@ -109,10 +110,119 @@ def test_fp16_without_a_bound_is_flagged_below_40_db() -> None:
 def test_int8_without_a_bound_is_flagged_when_decisions_change() -> None:
     options = VerifyOptions(precision="int8")
     assert judge_output("y", noisy(40), options)[1] == []
-    agreement, [note] = judge_output("y", noisy(5), options)
+    agreement, [low, decisions] = judge_output("y", noisy(5), options)
     assert agreement.passed
     assert agreement.bound == ""
+    assert "below 10 dB" in low.message
+    assert "largest element" in decisions.message
+
+
+@pytest.mark.parametrize("lowest", [np.finfo(np.float32).min, -1e9, -1e4])
+def test_no_mask_makes_the_values_beside_it_right(lowest: float) -> None:
+    reference = SCORES.copy()
+    reference[:, 5:] = lowest
+    got = reference.copy()
+    assert judge_output("y", compare(reference, got), VerifyOptions(precision="fp32"))[0].passed
+    got[:, :5] *= np.float32(0.97)
+    agreement, _ = judge_output("y", compare(reference, got), VerifyOptions(precision="fp32"))
+    assert not agreement.passed
+    assert agreement.snr_db is not None
+    assert agreement.snr_db < 60
+    assert agreement.max_abs_reference == np.abs(SCORES[:, :5]).max()
+
+
+def test_masks_that_move_with_the_sample_and_have_a_value_added_are_masks() -> None:
+    reference = SCORES.copy()
+    reference[RNG.random(SCORES.shape) < 0.4] -= 1e5
+    got = np.where(reference < -1e4, reference, SCORES * np.float32(0.9))
+    agreement, _ = judge_output("y", compare(reference, got), VerifyOptions(precision="fp32"))
+    assert not agreement.passed
+
+
+def test_a_mask_that_is_lost_fails_and_is_said() -> None:
+    reference = SCORES.copy()
+    reference[:, 5:] = -1e9
+    got = reference.copy()
+    got[3, 7] = -1e4
+    agreement, notes = judge_output("y", compare(reference, got), VerifyOptions(precision="fp32"))
+    assert not agreement.passed
+    assert notes[0].message.startswith("1 of 160 values far beyond all others")
+    agreement, notes = judge_output("y", compare(reference, got), VerifyOptions(precision="int8"))
+    assert agreement.passed
+    assert notes[0].kind == "flagged"
+
+
+def boxes_and_scores() -> NDArray[np.float32]:
+    """Boxes up to 640 and scores up to 0.01: [samples, 1, 4 + 20, places]."""
+    places = (16, 1, 24, 30)
+    made = RNG.random(places).astype(np.float32)
+    return made * np.where(np.arange(24) < 4, 640, 0.01)[:, None].astype(np.float32)
+
+
+def test_scores_beside_boxes_are_held_on_their_own_scale() -> None:
+    reference = boxes_and_scores()
+    got = reference.copy()
+    got[:, :, 4:] = boxes_and_scores()[:, :, 4:]
+    figures = compare(reference, got)
+    assert figures.snr_db is not None
+    assert figures.snr_db > 60
+    agreement, [slices, *_] = judge_output("y", figures, VerifyOptions(precision="fp32"))
+    assert not agreement.passed
+    assert slices.message.startswith("20 of 24 slices of axis 1 are wrong")
+
+
+def test_8_bits_that_lose_the_scores_beside_boxes_are_flagged() -> None:
+    reference = boxes_and_scores()
+    got = reference.copy()
+    got[:, :, 4:] = 0
+    _, [slices, *_] = judge_output("y", compare(reference, got), VerifyOptions(precision="int8"))
+    assert slices.message.startswith("83.3% of the slices of axis 1 are lost")
+
+
+def test_a_slice_of_rounding_noise_and_one_that_hardly_varies_pass() -> None:
+    reference = SCORES.astype(np.float64)
+    reference[:, 0] *= 1e-7
+    reference[:, 1] = 1 + 1e-7 * reference[:, 1]
+    got = reference + 1e-7 * RNG.standard_normal(SCORES.shape)
+    assert judge_output("y", compare(reference, got), VerifyOptions(precision="fp32"))[0].passed
+
+
+def test_full_precision_that_decides_otherwise_is_flagged() -> None:
+    reference = np.ones((32, 10)) + 1e-7 * SCORES
+    reference[:16] *= 2
+    agreement, [note] = judge_output(
+        "y", compare(reference, reference[:, ::-1]), VerifyOptions(precision="fp32")
+    )
+    assert agreement.passed
     assert "largest element" in note.message
+
+
+@pytest.mark.parametrize("shape", [(8, 3, 16, 16), (64, 4, 4)])
+def test_equal_places_of_the_largest_element_do_not_excuse_an_image(shape: tuple[int, ...]) -> None:
+    image = RNG.standard_normal(shape)
+    figures = compare(image, 0.2 * image)
+    assert figures.argmax_agreement == 1
+    options = VerifyOptions(precision="int8")
+    assert "below 20 dB" in judge_output("y", figures, options)[1][0].message
+    softened = compare(image, 0.75 * image)
+    assert judge_output("y", softened, options)[1] != []
+    assert judge_output("y", softened, options, labelled=True)[1] == []
+
+
+@pytest.mark.parametrize(("factor", "flagged"), [(0.2, True), (0.75, False)])
+def test_equal_decisions_excuse_scores_above_10_db_only(factor: float, flagged: bool) -> None:
+    _, notes = judge_output(
+        "y", compare(SCORES, SCORES * np.float32(factor)), VerifyOptions(precision="int8")
+    )
+    assert bool(notes) is flagged
+
+
+def test_one_sample_is_said_where_it_is_why_nothing_varies() -> None:
+    figures = compare(SCORES[:1], SCORES[:1] * np.float32(0.3))
+    agreement, _ = judge_output("y", figures, VerifyOptions(precision="int8", min_snr_db=20))
+    assert agreement.bound.endswith("there is one sample only)")
+    _, notes = judge_output("y", figures, VerifyOptions(precision="int8"))
+    assert "one sample only" in notes[0].message
 
 
 def test_nan_fails_whatever_the_bound() -> None:

@@ -50,12 +50,30 @@ def test_scores_of_8_bits_are_told_by_their_decisions() -> None:
     rows = np.arange(16)
     peaked = HOST * 0.01
     peaked[rows, rows % 10] += 1
-    alike = peaked + RNG.standard_normal(HOST.shape) * 0.15
+    alike = peaked + RNG.standard_normal(HOST.shape) * 0.08
     assert doubts(peaked, alike, "fp16")
     assert doubts(peaked, alike, "int8", 20.0)
     assert doubts(peaked, alike, "int8") == ()
     (words,) = doubts(peaked, np.roll(peaked, 1, axis=1), "int8")
     assert "20 dB are asked for" in words
+    assert doubts(peaked, peaked * 0.2, "int8")
+
+
+def test_equal_places_do_not_excuse_what_are_no_scores() -> None:
+    image = HOST.reshape(2, 8, 10)
+    assert doubts(HOST, HOST * 0.75, "int8") == ()
+    assert doubts(image, image * 0.75, "int8")
+
+
+def test_neither_masks_nor_large_slices_hide_the_values_beside_them() -> None:
+    masked = HOST.copy()
+    masked[:, 5:] = -1e9
+    assert doubts(masked, masked, "fp32") == ()
+    assert doubts(masked, np.where(masked < -1e8, masked, HOST * 0.9), "fp32")
+    assert "as masks are" in doubts(masked, np.maximum(masked, -1e4), "int8")[0]
+    large = HOST.copy()
+    large[:, :2] *= 1e5
+    assert "8 of 10 slices of axis 0" in doubts(large, np.where(large == HOST, 0, large), "fp32")[0]
 
 
 def test_without_decisions_8_bits_are_told_by_the_ratio() -> None:
