@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeconv.base.bundle import check_file_name
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.cli.folder_exchange import check_writable, exchanged_at_the_end, unwritable
 from edgeconv.results.job import FileResult, JobResult, VariantResult
 
 if TYPE_CHECKING:
@@ -28,7 +25,7 @@ def source_path(model: Path, out: Path) -> str:
 
 
 def check_replaceable(out: Path, *, source: str = "", job: str = "") -> None:
-    """Refuses a folder unless all that it holds is an earlier result of the same source.
+    """Refuses a folder that can't be written, or holds more than an earlier result of the source.
 
     Args:
         source: The file to convert, as `source_path` gives it; "" where none is known.
@@ -36,9 +33,10 @@ def check_replaceable(out: Path, *, source: str = "", job: str = "") -> None:
 
     Raises:
         EdgeconvError: ALREADY_EXISTS, naming the first file that no conversion wrote, or
-            what the earlier result was made from.
+            what the earlier result was made from; OUTPUT_UNWRITABLE.
     """
-    if not out.exists():
+    if not out.exists() and not out.is_symlink():
+        check_writable(out)
         return
     if not out.is_dir():
         raise _occupied(out, out.name)
@@ -50,6 +48,7 @@ def check_replaceable(out: Path, *, source: str = "", job: str = "") -> None:
     if earlier and earlier.name != job and (not source or earlier.source != source):
         wanted = _shown(out, source) if source else job
         raise _of_another(out, earlier, wanted)
+    check_writable(out)
 
 
 def write_job(client: Client, result: JobResult, out: Path, terminal: Terminal) -> JobResult:
@@ -59,15 +58,26 @@ def write_job(client: Client, result: JobResult, out: Path, terminal: Terminal) 
         The result with the paths of its files, relative to `out`.
 
     Raises:
-        EdgeconvError: ALREADY_EXISTS; what the server refuses; then `out` is as it was.
+        EdgeconvError: ALREADY_EXISTS; what the server refuses; OUTPUT_UNWRITABLE, with the
+            command that fetches the result again. Then `out` is as it was.
     """
     check_replaceable(out, source=result.source, job=result.name)
-    with _replaced_at_the_end(out) as folder:
-        variants = tuple(
-            _download(client, result.name, variant, folder, terminal) for variant in result.variants
-        )
-        written = result.model_copy(update={"variants": variants})
-        write_report(written, folder)
+    try:
+        earlier = _earlier_result(out)
+        ours = _written_with(earlier) if earlier else frozenset()
+        with exchanged_at_the_end(out, ours, last=RESULT) as folder:
+            variants = tuple(
+                _download(client, result.name, variant, folder, terminal)
+                for variant in result.variants
+            )
+            written = result.model_copy(update={"variants": variants})
+            write_report(written, folder)
+    except BrokenPipeError:
+        # Who read the output is gone; that is no fault of the folder.
+        raise
+    except OSError as error:
+        fix = f"`edgeconv jobs download {result.name} --out DIR` fetches the result again."
+        raise unwritable(out, error.strerror or str(error), fix) from error
     return written
 
 
@@ -112,44 +122,6 @@ def _download(
         files.append(file.model_copy(update={"path": paths[file.name]}))
     path = files[0].path if len(files) == 1 else str(Path(files[0].path).parent)
     return variant.model_copy(update={"files": tuple(files), "path": path})
-
-
-@contextmanager
-def _replaced_at_the_end(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends well."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    try:
-        yield folder
-        folder.chmod(0o777 & ~_umask())
-        if out.exists():
-            _exchange(folder, out)
-        else:
-            folder.rename(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _exchange(folder: Path, out: Path) -> None:
-    """Puts `folder` in the place of `out`; `out` comes back when that can't be done."""
-    aside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    try:
-        out.rename(aside)
-        folder.rename(out)
-    except BaseException:
-        if out.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            aside.rename(out)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _earlier_result(out: Path) -> JobResult | None:

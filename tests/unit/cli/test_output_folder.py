@@ -139,8 +139,52 @@ def test_an_earlier_result_comes_back_when_the_new_one_can_not_take_its_place(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", fail_once)
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(EdgeconvError, match="the disk is gone") as caught:
         _write(_job().model_copy(update={"recipe": "version: 1"}), out)
+    assert caught.value.reason is Reason.OUTPUT_UNWRITABLE
+    assert "edgeconv jobs download conversions/c --out" in caught.value.fix
     assert _result_in(out) == _job()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert sorted(path.name for path in out.iterdir()) == sorted([RESULT, REPORT])
+
+
+def test_an_earlier_result_in_a_linked_folder_makes_way_by_its_own_list(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    out = tmp_path / "out"
+    out.symlink_to(tmp_path / "real")
+    variant = _variant("model.onnx")
+    file = variant.files[0].model_copy(update={"path": "int8.onnx"})
+    write_report(_job(variant.model_copy(update={"files": (file,)})), out)
+    (out / "int8.onnx").touch()
+    _write(_job(), out)
+    assert out.is_symlink()
+    assert sorted(path.name for path in out.iterdir()) == sorted([RESULT, REPORT])
+    assert _result_in(out) == _job()
+
+
+def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(EdgeconvError) as caught:
+        check_replaceable(tmp_path / "out")
+    assert caught.value.reason is Reason.ALREADY_EXISTS
+
+
+def test_a_folder_that_can_not_be_made_is_refused_before_the_job(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeconvError) as caught:
+        check_replaceable(tmp_path / "file" / "out")
+    assert caught.value.reason is Reason.OUTPUT_UNWRITABLE
+
+
+def test_a_full_disk_names_the_command_that_fetches_the_result_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(EdgeconvError, match="No space left on device") as caught:
+        _write(_job(), tmp_path / "out")
+    assert caught.value.reason is Reason.OUTPUT_UNWRITABLE
+    assert "jobs download conversions/c" in caught.value.fix
+    assert list(tmp_path.iterdir()) == []
