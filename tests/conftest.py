@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Before anything imports a runtime: see "ONNX Runtime" in docs/architecture.md.
@@ -17,8 +18,13 @@ _NO_SKIP = "EDGECONV_NO_SKIP"
 
 
 def pytest_configure() -> None:
-    """Lets interrupts through: a shell hands them down ignored to what it runs aside."""
+    """Lets interrupts through: a shell hands them down ignored to what it runs aside.
+
+    An example of a property that takes long on a busy machine is no failure.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hypothesis.settings.register_profile("edgeconv", deadline=None)
+    hypothesis.settings.load_profile("edgeconv")
 
 
 @pytest.hookimpl(wrapper=True)

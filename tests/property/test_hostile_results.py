@@ -119,7 +119,7 @@ def test_harm_in_every_place_at_once_stays_text(render: Callable[[JobResult], st
     check_harmless(render(result), render)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.dictionaries(st.sampled_from(TEXTS), HOSTILE, min_size=1, max_size=9))
 def test_any_text_in_any_place_stays_text(values: dict[Path_, str]) -> None:
     result = with_values(values)
@@ -146,7 +146,7 @@ def check_harmless(text: str, render: Callable[[JobResult], str]) -> None:
         assert "<" not in text.replace("\\<", "")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.dictionaries(st.sampled_from(MEASURED), NUMBERS, min_size=1, max_size=9))
 def test_whatever_an_agent_measured_is_written(values: dict[Path_, float]) -> None:
     result = with_values(values)

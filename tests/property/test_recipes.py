@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgeconv.base.digests import canonical_json
@@ -74,7 +74,6 @@ def planned(
     )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=12).map("".join)))
 @example("variants: {a: {min_snr_db: .nan}}")
 @example("variants: {a: {min_snr_db: .inf}}")
