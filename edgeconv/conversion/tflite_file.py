@@ -21,6 +21,7 @@ _TYPE_NAMES: dict[int, str] = {
 _ADDABLE = {"float32": schema.TensorType.FLOAT32, "int32": schema.TensorType.INT32}
 _IDENTIFIER = b"TFL3"
 _INITIAL_BYTES = 1 << 20
+_SHARED_ITEM_BYTES = 4
 
 
 def read_tflite(content: bytes) -> Any:
@@ -37,9 +38,34 @@ def read_tflite(content: bytes) -> Any:
     return model
 
 
-def write_tflite(model: Any) -> bytes:
-    """The bytes of a `ModelT`."""
-    builder = flatbuffers.Builder(_INITIAL_BYTES)
+class _SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Writes equal vectors of integers once: shapes, and zero points.
+
+    The format wants a zero point for each channel of a weight and of a bias, of 8 bytes
+    each, and nearly all of them are zeros: a fifth of a small quantized network's file.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: np.ndarray[Any, Any]) -> int:
+        """See `flatbuffers.Builder`. Contents of buffers are bytes with an alignment."""
+        if x.dtype.kind != "i" or x.dtype.itemsize < _SHARED_ITEM_BYTES:
+            return int(super().CreateNumpyVector(x))
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            self._written[key] = int(super().CreateNumpyVector(x))
+        return self._written[key]
+
+
+def write_tflite(model: Any, *, shared: bool = False) -> bytes:
+    """The bytes of a `ModelT`.
+
+    Args:
+        shared: Equal vectors of integers stand in the file once.
+    """
+    builder = (_SharingBuilder if shared else flatbuffers.Builder)(_INITIAL_BYTES)
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())
 

@@ -186,17 +186,17 @@ SPECS: tuple[StepSpec, ...] = (
     ),
     StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 1, OnnxOptions),
     StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 2, TfliteOptions),
-    StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 2, Fp16Options, _BOTH),
+    StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 3, Fp16Options, _BOTH),
     StepSpec(
-        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 3,
+        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 4,
         Int8StaticOptions, _BOTH,
     ),
     StepSpec(
-        StepKind.FINISH, "int8-dynamic", "8-bit weights, activations quantized as they come.", 2,
+        StepKind.FINISH, "int8-dynamic", "8-bit weights, activations quantized as they come.", 3,
         Int8DynamicOptions, _BOTH,
     ),
     StepSpec(
-        StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 2,
+        StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 3,
         Int8WeightsOptions, _BOTH,
     ),
     StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 3, VerifyOptions),

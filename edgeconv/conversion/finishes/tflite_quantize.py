@@ -171,12 +171,16 @@ def _attempt(
 
 
 def _statistics(content: bytes, ranges: Mapping[str, Range]) -> dict[str, dict[str, Any]]:
+    """Ranges in the quantizer's form, of what is computed only.
+
+    From a constant's range it would make one scale for all channels of a weight.
+    """
     statistics: dict[str, dict[str, Any]] = {}
     model = read_tflite(content)
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             name = text(tensor.name)
-            if name in ranges:
+            if name in ranges and not is_constant(model, tensor):
                 shape = (1,) * len(tensor.shape if tensor.shape is not None else ())
                 statistics[name] = {
                     "min": np.full(shape, ranges[name].low, np.float32),
@@ -210,7 +214,7 @@ def _finish(
 ) -> tuple[Artifact, Effect]:
     model = read_tflite(after)
     rename_interface(model, artifact.signature)
-    (context.folder / artifact.file).write_bytes(write_tflite(model))
+    (context.folder / artifact.file).write_bytes(write_tflite(model, shared=True))
     return finished(
         spec,
         artifact,

@@ -27,7 +27,13 @@ from edgeconv.conversion.onnx_file import operator_counts as onnx_counts
 from edgeconv.conversion.onnx_file import read_onnx
 from edgeconv.conversion.program import Artifact
 from edgeconv.conversion.samples import Samples
-from edgeconv.conversion.tflite_file import operator_counts, read_tflite, tensor_type, text
+from edgeconv.conversion.tflite_file import (
+    operator_counts,
+    operator_name,
+    read_tflite,
+    tensor_type,
+    text,
+)
 from edgeconv.conversion.verify import open_session
 from edgeconv.recipe.specs import Int8StaticOptions, OnnxOptions
 from edgeconv.testing.conversions import (
@@ -220,6 +226,21 @@ def test_the_embedding_table_is_in_8_bits(tmp_path: Path) -> None:
         if tensor.shape is not None and list(tensor.shape) == [200, 32]
     }
     assert kind == "int8"
+
+
+# Given a range for a weight, the quantizer makes one scale for all its channels: a trained
+# text recogniser at -1 dB.
+def test_weights_have_a_scale_for_each_channel(tmp_path: Path) -> None:
+    samples = samples_for(net("relu6"))
+    artifact, _ = finish(lowered("relu6", "tflite")[0], "int8-static", tmp_path, samples=samples)
+    model = read_tflite(artifact.path.read_bytes())
+    graph = model.subgraphs[0]
+    weights = [
+        graph.tensors[operator.inputs[1]]
+        for operator in graph.operators
+        if operator_name(model, operator) in ("CONV_2D", "DEPTHWISE_CONV_2D")
+    ]
+    assert sorted(len(each.quantization.scale) for each in weights) == [16, 16, 64, 64]
 
 
 @pytest.mark.parametrize("target", FORMATS)

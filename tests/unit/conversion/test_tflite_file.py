@@ -83,3 +83,24 @@ def test_constants_behind_the_flatbuffer_come_with_it(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((1, 1024)).astype(np.float32)
     scores = load(path).run({"in/put:0": values})["scores"]
     np.testing.assert_allclose(scores, dense_outputs(values, classes=512), atol=0.1)
+
+
+def test_vectors_that_are_written_once_read_and_run_the_same(tmp_path: Path) -> None:
+    path = write_dense_tflite(tmp_path / "model.tflite", features=1024, classes=512)
+    recipe = RecipeManager()
+    recipe.add_weight_only_config(".*", TFLOperationName.ALL_SUPPORTED, 8)
+    quantizer = Quantizer(bytearray(path.read_bytes()), recipe.get_quantization_recipe())
+    model = read_tflite(bytes(quantizer.quantize().quantized_model))
+    # A second tensor with a zero point for each of the 512 channels, of 8 bytes each.
+    model.subgraphs[0].tensors.append(
+        next(each for each in model.subgraphs[0].tensors if tensor_type(each) == "int8")
+    )
+    apart, shared = write_tflite(model), write_tflite(model, shared=True)
+    assert len(apart) - len(shared) > 512 * 8
+    assert len(read_tflite(shared).subgraphs[0].tensors[-1].quantization.zeroPoint) == 512
+    values = {"in/put:0": np.random.default_rng(0).standard_normal((1, 1024)).astype(np.float32)}
+    made = []
+    for content in (apart, shared):
+        path.write_bytes(content)
+        made.append(load(path).run(values)["scores"])
+    assert np.array_equal(made[0], made[1])
