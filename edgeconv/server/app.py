@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,10 +118,16 @@ async def serve(
 async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack) -> Tools:
     clock: Clock = SystemClock()
     changes = Changes()
+    progress = ProgressBoard(changes.touch)
+
+    def touch(topics: Iterable[str]) -> None:
+        progress.forget_changed(topics)
+        changes.touch(topics)
+
     store = await Store.open(
         f"sqlite:///{folder.database}",
         clock=clock,
-        touch=changes.touch,
+        touch=touch,
         lease_s=settings.lease_s,
         silence_s=settings.silence_s,
     )
@@ -141,7 +147,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         blobs=blobs,
         children=children,
         changes=changes,
-        progress=ProgressBoard(changes.touch),
+        progress=progress,
         clock=clock,
         executor=new_id(),
         executor_dead_ns=round(_EXECUTOR_DEAD_S * NS_PER_S),

@@ -46,10 +46,18 @@ class ProgressBoard:
 
     def forget(self, resource: str, subject: str | None = None) -> None:
         """Drops a subject that has ended, or all of a resource."""
-        if subject is None:
+        latest = self._latest.get(resource, {})
+        latest.pop(subject or "", None)
+        if subject is None or not latest:
             self._latest.pop(resource, None)
-        else:
-            self._latest.get(resource, {}).pop(subject, None)
+
+    def forget_changed(self, topics: Iterable[str]) -> None:
+        """Drops the subjects among topics whose state has changed: a benchmark that has ended
+        or went back to the queue. What is done anew is told anew."""
+        changed = set(topics)
+        for resource, latest in list(self._latest.items()):
+            for subject in changed & latest.keys():
+                self.forget(resource, subject)
 
 
 _NOTHING = ProgressNow(0, "", -1.0, "")

@@ -625,3 +625,34 @@ def test_a_result_that_is_too_large_or_of_no_role_is_refused(play: Play) -> None
         assert error.violations[0].field == "header.size_bytes"
 
     play(scenario)
+
+
+@pytest.mark.parametrize("ends", ["requeued", "cancelled"])
+def test_the_progress_of_a_benchmark_goes_with_its_lease(play: Play, ends: str) -> None:
+    async def told(service: QuickService, name: str) -> list[str]:
+        """Messages of the progress that a watch begins with."""
+        messages = []
+        async for event in service.client.watch_conversion(name):
+            if event.WhichOneof("kind") == "progress":
+                messages.append(event.progress.message)
+            elif event.sequence == 1:
+                # The watch began before; its first look gives all the progress there is.
+                await service.client.cancel_conversion(name)
+        return messages
+
+    async def scenario(service: QuickService) -> None:
+        # The second one keeps the conversion open.
+        name = await _benchmarking(service, TWO)
+        agent = service.agent()
+        (given,) = (await agent.synchronize()).assignments
+        agent.hold(given, "running the warm-up")
+        await agent.synchronize()
+        if ends == "requeued":
+            fault = to_status(EdgeconvError(Reason.INTERNAL, "It broke."))
+            agent.fail(given.lease, fault, benchmarks_pb2.FAILURE_OWNER_INFRASTRUCTURE)
+            await agent.synchronize(leaving=True)
+        else:
+            await service.client.cancel_benchmark(given.lease.benchmark)
+        assert await told(service, name) == []
+
+    play(scenario)

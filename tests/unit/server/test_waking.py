@@ -49,3 +49,15 @@ def test_progress_gives_the_latest_word_on_each_subject_once() -> None:
     assert [each.subject for each in board.since("c", 0)] == ["two"]
     board.forget("c")
     assert board.since("c", 0) == []
+
+
+def test_a_subject_whose_state_changed_is_forgotten_and_leaves_nothing_behind() -> None:
+    board = ProgressBoard(lambda topics: None)
+    board.say("conversions/c", "benchmarks/1", 0.1, "a")
+    board.say("conversions/c", "benchmarks/2", 0.2, "b")
+    board.say("conversions/d", "benchmarks/3", 0.3, "c")
+    board.forget_changed(iter(["queue", "benchmarks/1", "benchmarks/3", "conversions/c"]))
+    assert [each.subject for each in board.since("conversions/c", 0)] == ["benchmarks/2"]
+    board.forget("conversions/c", "benchmarks/2")
+    board.forget("conversions/c", "benchmarks/2")
+    assert vars(board)["_latest"] == {}
