@@ -673,6 +673,22 @@ def test_a_benchmark_waits_for_a_device_that_is_only_offline(play: Play) -> None
     play(scenario)
 
 
+def test_an_idle_agents_look_reads_its_own_devices_only(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        for agent in "abc":
+            await case.speak(agent=agent, devices=[agent])
+        ran: list[str] = []
+        engine = case.store.database.engine
+        sa.event.listen(engine, "before_cursor_execute", lambda *said: ran.append(said[2]))
+        word = Word("a", "1", "0", (), (), False, "here")
+        assert (await case.store.fleet.answer(word)).assigned == []
+        reads = [sql for sql in ran if "FROM devices" in sql]
+        assert reads
+        assert all("WHERE devices.agent =" in sql for sql in reads)
+
+    play(scenario)
+
+
 def test_two_live_agents_cannot_have_one_device(play: Play) -> None:
     async def scenario(case: Case) -> None:
         await case.speak(agent="one")

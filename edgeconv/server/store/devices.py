@@ -13,9 +13,12 @@ from edgeconv.server.store.database import Transaction
 from edgeconv.server.store.tables import devices
 
 
-def read_devices(tx: Transaction) -> list[DeviceRecord]:
-    """All devices by name."""
-    rows = tx.rows(sa.select(devices).order_by(devices.c.device))
+def read_devices(tx: Transaction, *, agent: str = "") -> list[DeviceRecord]:
+    """Devices by name: those of an agent, or all."""
+    query = sa.select(devices)
+    if agent:
+        query = query.where(devices.c.agent == agent)
+    rows = tx.rows(query.order_by(devices.c.device))
     return [DeviceRecord.model_validate(row) for row in rows]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,16 +106,16 @@ class Fleet:
     @transaction
     def answer(self, tx: Transaction, word: Word) -> Answer:
         """Matches free devices of an agent with the queue, and says what it should know."""
+        own = read_devices(tx, agent=word.agent)
         if not word.leaving:
-            self._assign(tx, word.agent)
+            self._assign(tx, own)
         mine = _leases_of(tx, word.agent)
         live = {(record.id, record.token) for record in mine}
         held = {(lease.benchmark, lease.token) for lease in word.leases}
-        fleet = [device for device in read_devices(tx) if device.agent == word.agent]
         return Answer(
             assigned=[record for record in mine if (record.id, record.token) not in held],
             revoked=sorted(held - live),
-            draining=[device.name for device in fleet if device.held == "draining"],
+            draining=[device.name for device in own if device.held == "draining"],
         )
 
     @transaction
@@ -306,18 +306,21 @@ class Fleet:
             )
         return tx.execute(sa.delete(devices).where(devices.c.device == device)).rowcount == 1
 
-    def _assign(self, tx: Transaction, agent: str) -> None:
-        fleet = read_devices(tx)
-        queue = read_queue(tx)
-        for device in fleet:
-            if device.agent != agent:
-                continue
+    def _assign(self, tx: Transaction, own: Sequence[DeviceRecord]) -> None:
+        """Gives work to an agent's devices. All idle agents look at once: they read little."""
+        free = [device for device in own if scheduler.may_take_work(device)]
+        queue = read_queue(tx) if free else []
+        if not queue:
+            return
+        # Other devices matter only to what has failed on one.
+        fleet = read_devices(tx) if any(record.failed_on for record in queue) else free
+        for device in free:
             chosen = scheduler.choose(device, queue, fleet)
             if chosen is None:
                 continue
             queue.remove(chosen)
             leased = lease_benchmark(
-                tx, chosen.id, device=device.name, agent=agent,
+                tx, chosen.id, device=device.name, agent=device.agent,
                 expires_ns=tx.now_ns + self.lease_ns,
             )  # fmt: skip
             if leased is not None:
