@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -173,5 +175,54 @@ def test_a_warm_child_does_steps_too(tmp_path: Path) -> None:
             assert done["facts"]["inspection"]["format"] == "onnx"
             await children.end(child)
             assert not _runs(child)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("call", ["give back", "end"])
+def test_a_caller_that_goes_meanwhile_leaves_no_child_behind(tmp_path: Path, call: str) -> None:
+    async def scenario() -> None:
+        async with _children(tmp_path) as children:
+            child = await children.take("model")
+            # Another one is being started: whoever gives back has to wait for its turn.
+            other = asyncio.create_task(children.take("other model"))
+            await asyncio.sleep(0)
+            asked = children.give_back(child, "model") if call == "give back" else None
+            going = asyncio.create_task(asked or children.end(child))
+            await asyncio.sleep(0)
+            going.cancel()
+            await asyncio.wait([going])
+            assert going.cancelled()
+            await children.end(await other)
+            if call == "give back":
+                assert await children.take("model", from_ahead=False) is child
+                await children.end(child)
+            while _runs(child) or any((tmp_path / "scratch").iterdir()):
+                await asyncio.sleep(0.01)
+
+    async def whole() -> None:
+        async with asyncio.timeout(30):
+            await scenario()
+
+    asyncio.run(whole())
+
+
+def test_a_dead_child_does_not_count_as_started_ahead(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with _children(tmp_path) as children:
+            await children.prepare()
+            (dead,) = (tmp_path / "scratch").iterdir()
+            first = await children.take("")
+            await children.give_back(first, "")
+            os.kill(first.pid, signal.SIGKILL)
+            async with asyncio.timeout(20):
+                while first.alive:
+                    await asyncio.sleep(0.01)
+            await children.prepare()
+            (folder,) = (tmp_path / "scratch").iterdir()
+            assert folder != dead
+            ready = await children.take("model")
+            assert [*(tmp_path / "scratch").iterdir()] == [folder]
+            await children.end(ready)
 
     asyncio.run(scenario())

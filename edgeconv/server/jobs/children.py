@@ -16,6 +16,7 @@ from pathlib import Path
 from edgeconv.base.ids import new_id
 from edgeconv.sandbox.limits import Limits
 from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.completion import to_its_end
 from edgeconv.server.jobs.job_child import JobChild
 
 DEFAULT_ENTRY = "edgeconv.conversion.job_child:main"
@@ -63,6 +64,7 @@ class Children:
     async def prepare(self) -> None:
         """Starts a child ahead, unless an idle one that knows no model is there."""
         async with self._lock:
+            await self._end_dead()
             if self._closed or any(not idle.model for idle in self._idle):
                 return
             await self._put(_Idle(await self._start(), "", 0, _now()))
@@ -88,7 +90,13 @@ class Children:
             return child
 
     async def give_back(self, child: JobChild, model: str) -> None:
-        """Keeps a child for the next job on its model, for a while."""
+        """Keeps a child for the next job on its model, for a while.
+
+        A cancelled caller has given it back, too.
+        """
+        await to_its_end(self._give_back(child, model))
+
+    async def _give_back(self, child: JobChild, model: str) -> None:
         self._last_job = _now()
         jobs = self._jobs.pop(child)
         async with self._lock:
@@ -98,9 +106,9 @@ class Children:
             await self._put(_Idle(child, model, jobs, _now()))
 
     async def end(self, child: JobChild) -> None:
-        """Ends a child that was taken."""
+        """Ends a child that was taken, also when the caller is cancelled meanwhile."""
         self._jobs.pop(child, None)
-        await child.end()
+        await to_its_end(child.end())
 
     async def sweep(self, *, quiet: bool) -> None:
         """Ends children that were idle for too long, and starts one ahead of the next job.
@@ -109,6 +117,7 @@ class Children:
             quiet: Nothing is converted or measured that the start could slow down.
         """
         async with self._lock:
+            await self._end_dead()
             old = [idle for idle in self._idle if _now() - idle.since > self._idle_s]
             for idle in old:
                 self._idle.remove(idle)
@@ -123,6 +132,12 @@ class Children:
             for idle in self._idle:
                 await idle.child.end()
             self._idle.clear()
+
+    async def _end_dead(self) -> None:
+        """Clears away idle children that died: they hold places and help nobody."""
+        for idle in [idle for idle in self._idle if not idle.child.alive]:
+            self._idle.remove(idle)
+            await idle.child.end()
 
     async def _start(self) -> JobChild:
         folder = self._folder / new_id()

@@ -57,8 +57,9 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
         fault = EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
         await tools.store.conversions.fail(conversion, attempt, fault)
     finally:
-        await job.close()
+        # First, for the other waits.
         tools.progress.forget(record.name)
+        await job.close()
 
 
 class _Superseded(Exception):
