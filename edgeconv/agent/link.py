@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -72,7 +73,8 @@ class Link:
         header = agents_pb2.ResultHeader(
             lease=lease_message(lease),
             role=role,
-            digest=digest_file(path),
+            # Up to 256 MiB are read: meanwhile the agent must be heard.
+            digest=await asyncio.to_thread(digest_file, path),
             size_bytes=path.stat().st_size,
         )
         await self._wire.send(self._stub.UploadResult, _messages(header, path))
