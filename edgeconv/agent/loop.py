@@ -60,12 +60,14 @@ class AgentState:
     Attributes:
         held: In the order the leases came.
         draining: Devices that an operator drains.
+        refused: (device, why) of devices that the server does not take.
         leaving: Whether the agent is ending.
         ended: Whether it has nothing more to say.
     """
 
     held: tuple[Held, ...] = ()
     draining: frozenset[str] = frozenset()
+    refused: frozenset[tuple[str, str]] = frozenset()
     leaving: bool = False
     ended: bool = False
 
@@ -94,6 +96,7 @@ class Answered:
     revoked: frozenset[Lease] = frozenset()
     acknowledged: frozenset[Lease] = frozenset()
     draining: frozenset[str] = frozenset()
+    refused: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -269,7 +272,7 @@ def _progressed(state: AgentState, event: Progressed) -> AgentState:
 
 
 def _answered(state: AgentState, event: Answered) -> Step:
-    state = replace(state, draining=event.draining)
+    state = replace(state, draining=event.draining, refused=event.refused)
     gone = event.revoked | event.acknowledged
     state, actions = _drop(
         state,

@@ -9,7 +9,7 @@ from edgeconv.agent.loop import AgentState, Answered, Held, Stage
 from edgeconv.agent.work import AssignedFile, Assignment, Lease, Result
 from edgeconv.bench.failure import FailureOwner
 from edgeconv.catalog.capabilities import Capabilities
-from edgeconv.results.status import to_status
+from edgeconv.results.status import from_status, to_status
 from edgeconv.v1 import agents_pb2, benchmarks_pb2, devices_pb2
 
 _DEVICE_STATES = {
@@ -76,6 +76,9 @@ def to_answered(
         revoked=_leases(response.revoked),
         acknowledged=_leases(response.acknowledged),
         draining=frozenset(response.draining_devices),
+        refused=frozenset(
+            (each.device, str(from_status(each.error))) for each in response.refused_devices
+        ),
     )
 
 

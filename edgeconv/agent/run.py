@@ -225,6 +225,10 @@ class _Agent:
         self._state, actions = loop.advance(before, event)
         for device in sorted(self._state.draining - before.draining):
             self._say(f"An operator drains {device}: it takes nothing more.")
+        for device, why in sorted(self._state.refused - before.refused):
+            self._say(f"The server does not take {device}: {why}")
+        for device in sorted({d for d, _ in before.refused} - {d for d, _ in self._state.refused}):
+            self._say(f"The server takes {device} now.")
         for action in actions:
             self._act(action)
 

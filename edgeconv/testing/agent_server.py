@@ -28,6 +28,7 @@ class AgentServer(agents_pb2_grpc.AgentServiceServicer):
         refusal: What every `Synchronize` is refused with.
         lost: Whether `FetchFile` says that the lease is gone.
         words: All that agents said.
+        refused: Devices that are not taken, and why.
         results: By fencing token.
         uploads: Result files by digest.
         fetches: Offset of each `FetchFile`.
@@ -37,6 +38,7 @@ class AgentServer(agents_pb2_grpc.AgentServiceServicer):
     assigned: list[agents_pb2.Assignment] = field(default_factory=list)
     revoked: list[agents_pb2.Lease] = field(default_factory=list)
     draining: list[str] = field(default_factory=list)
+    refused: dict[str, EdgeconvError] = field(default_factory=dict)
     acknowledges: bool = True
     refusal: EdgeconvError | None = None
     lost: bool = False
@@ -90,6 +92,10 @@ class AgentServer(agents_pb2_grpc.AgentServiceServicer):
             revoked=[lease for lease in self.revoked if (lease.benchmark, lease.token) in held],
             acknowledged=acknowledged,
             draining_devices=self.draining,
+            refused_devices=[
+                agents_pb2.RefusedDevice(device=device, error=to_status(error))
+                for device, error in self.refused.items()
+            ],
         )
 
     async def FetchFile(

@@ -342,6 +342,7 @@ class SynchronizeResponse(_message.Message):
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
     NEXT_CALL_FIELD_NUMBER: _builtins.int
     DRAINING_DEVICES_FIELD_NUMBER: _builtins.int
+    REFUSED_DEVICES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def assignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]:
         """Work to begin."""
@@ -362,6 +363,10 @@ class SynchronizeResponse(_message.Message):
     def draining_devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Devices that an operator drains."""
 
+    @_builtins.property
+    def refused_devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedDevice]:
+        """Devices of the agent that are not taken; all others are."""
+
     def __init__(
         self,
         *,
@@ -370,14 +375,43 @@ class SynchronizeResponse(_message.Message):
         acknowledged: _abc.Iterable[Global___Lease] | None = ...,
         next_call: _duration_pb2.Duration | None = ...,
         draining_devices: _abc.Iterable[_builtins.str] | None = ...,
+        refused_devices: _abc.Iterable[Global___RefusedDevice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_call", b"next_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "assignments", b"assignments", "draining_devices", b"draining_devices", "next_call", b"next_call", "revoked", b"revoked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "assignments", b"assignments", "draining_devices", b"draining_devices", "next_call", b"next_call", "refused_devices", b"refused_devices", "revoked", b"revoked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SynchronizeResponse: _TypeAlias = SynchronizeResponse  # noqa: Y015
+
+@_typing.final
+class RefusedDevice(_message.Message):
+    """Says why a device of an agent is not taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """The device, "devices/{device}"."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why, for the agent's operator."""
+
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedDevice: _TypeAlias = RefusedDevice  # noqa: Y015
 
 @_typing.final
 class FetchFileRequest(_message.Message):

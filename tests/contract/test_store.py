@@ -56,6 +56,7 @@ class Case:
         self.store = store
         self.clock = clock
         self.touched = touched
+        self.refused: dict[str, EdgeconvError] = {}
 
     async def conversion(self, *names: str, selector: str = "none") -> str:
         """A conversion that is under way, in attempt 1."""
@@ -99,7 +100,7 @@ class Case:
             agent, incarnation, "0",
             tuple(AgentDevice(name, able, {}) for name in devices), leases, leaving, place,
         )  # fmt: skip
-        await self.store.fleet.hear(word)
+        self.refused = await self.store.fleet.hear(word)
         return await self.store.fleet.answer(word)
 
     async def states(self, conversion: str) -> tuple[str, list[str]]:
@@ -692,15 +693,40 @@ def test_an_idle_agents_look_reads_its_own_devices_only(play: Play) -> None:
 def test_two_live_agents_cannot_have_one_device(play: Play) -> None:
     async def scenario(case: Case) -> None:
         await case.speak(agent="one")
-        with pytest.raises(EdgeconvError) as caught:
-            await case.speak(agent="two")
-        assert caught.value.reason is Reason.ALREADY_EXISTS
+        await case.speak(agent="two")
+        assert case.refused["devices/a"].reason is Reason.ALREADY_EXISTS
+        assert "'one'" in case.refused["devices/a"].message
         case.clock.advance(60 * S)
         await case.store.fleet.sweep(no_device_ns=10**18)
         await case.speak(agent="two")
+        assert case.refused == {}
         device = await case.store.fleet.device("a")
         assert device is not None
         assert device.agent == "two"
+
+    play(scenario)
+
+
+def test_a_device_that_another_has_costs_an_agent_nothing_of_its_own(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.measuring()
+        (given,) = (await case.speak(devices=["own"])).assigned
+        await case.speak(agent="other", devices=["a"])
+        # Its heartbeats count, and so does what it says of its own device.
+        for _ in range(3):
+            case.clock.advance(20 * S)
+            await case.speak(agent="other", devices=["a"])
+            answer = await case.speak(_held(given), devices=["a", "own"])
+            assert list(case.refused) == ["devices/a"]
+            assert (answer.revoked, answer.assigned) == ([], [])
+            await case.store.fleet.sweep(no_device_ns=10**18)
+        assert await case.states(conversion) == ("benchmarking", ["leased"])
+        own = await case.store.fleet.device("own")
+        other = await case.store.fleet.device("a")
+        assert own is not None
+        assert other is not None
+        assert (own.state, own.agent) == ("busy", "agent")
+        assert other.agent == "other"
 
     play(scenario)
 

@@ -372,6 +372,29 @@ def test_a_drain_is_told_to_the_operator(tmp_path: Path) -> None:
     on_site(tmp_path, play)
 
 
+def test_a_device_that_is_not_taken_is_told_to_the_operator_once(tmp_path: Path) -> None:
+    async def play(site: Site) -> None:
+        words = "'devices/fake' belongs to agent 'x', which is up."
+        site.server.refused["devices/fake"] = EdgeconvError(
+            Reason.ALREADY_EXISTS, words, fix="Give the device another name."
+        )
+
+        async def use() -> None:
+            await site.hears("does not take devices/fake")
+            heard = len(site.server.words)
+            site.server.assigned.append(assignment())
+            await site.server.until(lambda: len(site.server.words) > heard)
+            site.server.refused.clear()
+            await site.hears("takes devices/fake now")
+
+        await site.during(FakeDevice(scripts=[Script(record={}, outputs=b"")]), use)
+        (told,) = [sentence for sentence in site.said if "does not take" in sentence]
+        assert words in told
+        assert "another name" in told
+
+    on_site(tmp_path, play)
+
+
 def test_two_agents_do_not_share_a_state_folder(tmp_path: Path) -> None:
     async def play(site: Site) -> None:
         async def use() -> None:

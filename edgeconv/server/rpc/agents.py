@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
 from edgeconv.base.quantities import NS_PER_S
-from edgeconv.results.status import from_status
+from edgeconv.results.status import from_status, to_status
 from edgeconv.server.changes import QUEUE
 from edgeconv.server.measured import MAX_RESULT_BYTES, LeaseOutcome, take_outcome
 from edgeconv.server.records import BenchmarkRecord, DeviceState, FailureOwner, FileRecord
@@ -40,7 +40,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         """Takes an agent's word; answers at once when there is something to say."""
         acknowledged = await self._take_outcomes(request)
         word = _word(request, acknowledged)
-        await self._tools.store.fleet.hear(word)
+        refused = await self._tools.store.fleet.hear(word)
         await self._say_progress(request)
         asked_s = request.wait.ToNanoseconds() / NS_PER_S
         # It must be heard again before it counts as lost, or its lease expires.
@@ -54,7 +54,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
                 left_ns = deadline_ns - self._tools.clock.monotonic_ns()
                 news = answer.assigned or answer.revoked or acknowledged or word.leaving
                 if news or left_ns <= 0:
-                    return self._response(answer, acknowledged, bool(word.leases))
+                    return self._response(answer, acknowledged, refused, bool(word.leases))
                 await w.wait(left_ns / NS_PER_S)
 
     async def FetchFile(
@@ -125,7 +125,11 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
                 )
 
     def _response(
-        self, answer: Answer, acknowledged: list[agents_pb2.Lease], holds: bool
+        self,
+        answer: Answer,
+        acknowledged: list[agents_pb2.Lease],
+        refused: Mapping[str, EdgeconvError],
+        holds: bool,
     ) -> agents_pb2.SynchronizeResponse:
         busy = holds or answer.assigned
         next_call_s = _NEXT_CALL_WITH_LEASE_S if busy else _NEXT_CALL_S
@@ -138,6 +142,10 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
             acknowledged=acknowledged,
             next_call=messages.duration(int(next_call_s * NS_PER_S)),
             draining_devices=answer.draining,
+            refused_devices=[
+                agents_pb2.RefusedDevice(device=device, error=to_status(error))
+                for device, error in refused.items()
+            ],
         )
 
     def _assignment(self, record: BenchmarkRecord) -> agents_pb2.Assignment:

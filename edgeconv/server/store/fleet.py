@@ -73,12 +73,15 @@ class Fleet:
     silence_ns: int
 
     @transaction
-    def hear(self, tx: Transaction, word: Word) -> None:
+    def hear(self, tx: Transaction, word: Word) -> dict[str, EdgeconvError]:
         """Takes an agent's word: who it is, its devices and its heartbeats.
 
+        Returns:
+            "devices/{device}" of each device that is not taken, because another live agent
+            has it, and ALREADY_EXISTS for it.
+
         Raises:
-            EdgeconvError: ALREADY_EXISTS for a device that a live agent has, and for an
-                agent that is up in another place.
+            EdgeconvError: ALREADY_EXISTS for an agent that is up in another place.
         """
         restarted = admit_agent(tx, word, self.silence_ns)
         held = {(lease.benchmark, lease.token): lease for lease in word.leases}
@@ -94,14 +97,20 @@ class Fleet:
                     tx, record, "its agent was started anew" if restarted else "its agent left"
                 )
         live = {record.id for record in _leases_of(tx, word.agent)}
+        refused: dict[str, EdgeconvError] = {}
         for device in word.devices:
-            self._register(tx, word, device, live)
+            known = read_device(tx, device.device)
+            if known is not None and known.agent != word.agent and known.state != "offline":
+                refused[known.name] = _taken(known)
+            else:
+                self._register(tx, word, device, known, live)
         gone = sa.and_(
             devices.c.agent == word.agent,
             devices.c.device.not_in([device.device for device in word.devices]),
         )
         for row in tx.rows(sa.select(devices).where(gone)):
             set_offline(tx, DeviceRecord.model_validate(row), "its agent has it no more")
+        return refused
 
     @transaction
     def answer(self, tx: Transaction, word: Word) -> Answer:
@@ -327,16 +336,13 @@ class Fleet:
                 set_device(tx, device, "preparing", leased.title, benchmark=leased.id)
 
     def _register(
-        self, tx: Transaction, word: Word, given: AgentDevice, live: Collection[str]
+        self,
+        tx: Transaction,
+        word: Word,
+        given: AgentDevice,
+        known: DeviceRecord | None,
+        live: Collection[str],
     ) -> None:
-        known = read_device(tx, given.device)
-        if known is not None and known.agent != word.agent and known.state != "offline":
-            raise EdgeconvError(
-                Reason.ALREADY_EXISTS,
-                f"{known.name!r} belongs to agent {known.agent!r}, which is up.",
-                fix="Give the device another name.",
-                device=known.name,
-            )
         values: dict[str, Any] = {
             "agent": word.agent,
             "capabilities": given.capabilities,
@@ -388,6 +394,15 @@ class Fleet:
             return
         end_benchmark(tx, record, "failed", error=error.to_json(), owner=owner)
         conclude_if_measured(tx, record.conversion)
+
+
+def _taken(device: DeviceRecord) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.ALREADY_EXISTS,
+        f"{device.name!r} belongs to agent {device.agent!r}, which is up.",
+        fix="Give the device another name.",
+        device=device.name,
+    )
 
 
 def _leases_of(tx: Transaction, agent: str) -> list[BenchmarkRecord]:
