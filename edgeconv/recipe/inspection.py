@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from edgeconv.recipe.signature import DeclaredTensor
 
@@ -27,7 +27,7 @@ class Inspection(BaseModel):
     parameters: int
     weights_bytes: int
     operators: dict[str, int]
-    opset: int = 0
+    opset: int = Field(default=0, ge=0, lt=2**31)
     notes: tuple[str, ...] = ()
 
 

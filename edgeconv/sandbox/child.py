@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.sandbox.channel import MAX_LINE_BYTES
+from edgeconv.sandbox.channel import MAX_LINE_BYTES, parse_message
 from edgeconv.sandbox.limits import Limits
 
 _STDERR_TAIL_BYTES = 8192
@@ -142,12 +142,9 @@ class Child:
         if not line.endswith(b"\n"):
             raise await self._death()
         try:
-            message = json.loads(line)
-        except ValueError:
-            raise await self._nonsense("a line that is no JSON") from None
-        if not isinstance(message, dict):
-            raise await self._nonsense("JSON that is no object")
-        return message
+            return parse_message(line)
+        except ValueError as error:
+            raise await self._nonsense(str(error)) from None
 
     async def kill(self) -> None:
         """Ends the child and all its descendants, and waits until it is gone."""
