@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
@@ -36,20 +38,25 @@ def from_status(status: status_pb2.Status) -> EdgeconvError:
     metadata: dict[str, str] = {}
     violations: list[FieldViolation] = []
     for detail in status.details:
-        info = error_details_pb2.ErrorInfo()
-        if detail.Is(info.DESCRIPTOR):
-            detail.Unpack(info)
+        info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if _unpacks(detail, info):
             if info.domain == DOMAIN and info.reason in Reason.__members__:
                 reason = Reason[info.reason]
             metadata = dict(info.metadata)
             fix = metadata.pop(_FIX, "")
-        request = error_details_pb2.BadRequest()
-        if detail.Is(request.DESCRIPTOR):
-            detail.Unpack(request)
+        elif _unpacks(detail, request):
             violations += [FieldViolation(v.field, v.description) for v in request.field_violations]
     error = EdgeconvError(reason, status.message, fix=fix, violations=violations)
     error.metadata = metadata
     return error
+
+
+def _unpacks(detail: Any, message: Message) -> bool:
+    """Reads a detail into a message; one that lies about its type is one of another make."""
+    try:
+        return bool(detail.Unpack(message))
+    except DecodeError:
+        return False
 
 
 def to_failure(status: status_pb2.Status) -> Failure:
