@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict
 
+from edgeconv.base.quantities import MOST_DB
 from edgeconv.results.effect import Note
 
 
@@ -20,6 +23,24 @@ class OutputAgreement(BaseModel):
     equal_share: float | None = None
     passed: bool = False
     bound: str = ""
+
+    def closeness_db(self) -> float | None:
+        """How close the output is: its ratio, or where it has none, what its error is worth.
+
+        Without a ratio it is the error as a share of the largest value; for integers the
+        share of wrong elements. `MOST_DB` stands for equal. None when nothing is known.
+        """
+        if self.snr_db is not None:
+            return self.snr_db
+        if self.equal_share is not None:
+            wrong = 1 - self.equal_share
+            return MOST_DB if wrong <= 0 else min(-10 * math.log10(wrong), MOST_DB)
+        if self.max_abs_error is None:
+            return None
+        if self.max_abs_error == 0:
+            return MOST_DB
+        share = self.max_abs_error / (self.max_abs_reference or self.max_abs_error)
+        return min(-20 * math.log10(share), MOST_DB)
 
 
 class Agreement(BaseModel):

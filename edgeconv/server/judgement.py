@@ -148,6 +148,5 @@ def _quality(variant: VariantRecord, by_metric: bool) -> float:
         return -math.inf
     if by_metric and agreement.metric_value is not None:
         return agreement.metric_value
-    # An output without a ratio does not vary, or equals the source's to the bit.
-    ratios = [output.snr_db for output in agreement.outputs if output.snr_db is not None]
-    return min(ratios, default=math.inf)
+    known = [figure for each in agreement.outputs if (figure := each.closeness_db()) is not None]
+    return min(known, default=-math.inf)

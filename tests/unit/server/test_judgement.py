@@ -89,7 +89,7 @@ def test_an_unstable_measurement_is_said_with_its_reasons() -> None:
 
 def test_the_front_is_over_quality_latency_and_size() -> None:
     variants = [
-        _variant("fp32.onnx", snr_db=None, size=400),
+        _variant("fp32.onnx", snr_db=140, size=400),
         _variant("int8.onnx", snr_db=40, size=100),
         _variant("bad.onnx", snr_db=30, size=200),
     ]
@@ -100,6 +100,22 @@ def test_the_front_is_over_quality_latency_and_size() -> None:
     ]
     assert _front(variants, benchmarks) == {"fp32.onnx", "int8.onnx"}
     assert _front(variants, []) == {"fp32.onnx", "int8.onnx"}
+
+
+def test_an_output_without_a_ratio_has_the_quality_of_its_error() -> None:
+    def told(name: str, size: int, **figures: float) -> VariantRecord:
+        output = OutputAgreement(output="y", passed=True, **figures)
+        made = _variant(name, size=size)
+        assert made.agreement is not None
+        agreement = made.agreement.model_copy(update={"outputs": (output,)})
+        return made.model_copy(update={"agreement": agreement})
+
+    close = told("close.onnx", 100, max_abs_error=0.01, max_abs_reference=10)
+    wrong = told("wrong.onnx", 200, max_abs_error=9, max_abs_reference=10)
+    equal = told("equal.onnx", 300, max_abs_error=0, max_abs_reference=10)
+    assert _front([close, wrong, equal], []) == {"close.onnx", "equal.onnx"}
+    ids = told("ids.onnx", 300, equal_share=0.5)
+    assert _front([close, ids], []) == {"close.onnx"}
 
 
 SENT = FileRecord(name="npz", digest="s", size_bytes=1, parts=())
