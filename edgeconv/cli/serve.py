@@ -35,16 +35,31 @@ def service_options(function: Function) -> Function:
             show_default=True,
             help="Where to listen; port 0 takes a free one.",
         ),
+        click.option(
+            "--insecure-listen",
+            "insecure",
+            is_flag=True,
+            help="Allow --listen where other machines can connect. NOTHING IS ENCRYPTED:"
+            " whoever listens in reads the token, models and data.",
+        ),
     ):
         function = option(function)
     return function
 
 
-def run(listen: str, jobs: int, state: Path, *, with_agent: bool, while_used: bool = False) -> None:
+def run(
+    listen: str,
+    jobs: int,
+    state: Path,
+    *,
+    insecure: bool,
+    with_agent: bool,
+    while_used: bool = False,
+) -> None:
     """Serves until a signal, or until no command uses it.
 
     Raises:
-        EdgeconvError: EXTRA_MISSING, STATE_LOCKED.
+        EdgeconvError: EXTRA_MISSING, STATE_LOCKED; FIELD_INVALID when it can't listen there.
     """
     import asyncio
 
@@ -57,6 +72,7 @@ def run(listen: str, jobs: int, state: Path, *, with_agent: bool, while_used: bo
     settings = ServerSettings(
         state=state,
         listen=listen,
+        insecure=insecure,
         jobs_at_once=jobs,
         awaited_device=LOCAL_DEVICE if with_agent else "",
     )
@@ -66,9 +82,9 @@ def run(listen: str, jobs: int, state: Path, *, with_agent: bool, while_used: bo
 
 @click.command(short_help="Runs a server.")
 @service_options
-def serve(listen: str, jobs: int, state: Path) -> None:
+def serve(listen: str, insecure: bool, jobs: int, state: Path) -> None:
     """Runs a server until SIGTERM or Ctrl-C.
 
     Commands on this machine find it by its state folder. One state folder has one server.
     """
-    run(listen, jobs, state, with_agent=False)
+    run(listen, jobs, state, insecure=insecure, with_agent=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
@@ -13,7 +14,7 @@ import grpc
 
 from edgeconv import __version__
 from edgeconv.base.clock import Clock, SystemClock
-from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.base.quantities import NS_PER_S
 from edgeconv.base.sentences import clause
@@ -54,6 +55,8 @@ class ServerSettings:
         state: Its state folder.
         listen: "host:port"; port 0 takes the one of the last server on the state folder, so
             that those who lost that one find this one, or else a free one.
+        insecure: Whether it may listen where others than this machine can hear. What is said
+            there, the token too, is not encrypted.
         jobs_at_once: Conversions that run side by side.
         lease_s: How long a benchmark's lease lives without a heartbeat of its agent.
         silence_s: After this an agent without a word is lost.
@@ -68,6 +71,7 @@ class ServerSettings:
 
     state: Path
     listen: str = "127.0.0.1:0"
+    insecure: bool = False
     jobs_at_once: int = 1
     lease_s: float = 30.0
     silence_s: float = 60.0
@@ -86,8 +90,9 @@ async def serve(
 
     Raises:
         EdgeconvError: STATE_LOCKED when another server uses the state folder;
-            FIELD_INVALID when it can't listen there.
+            FIELD_INVALID when it can't listen there, or must not.
     """
+    _check_heard_by_this_machine_alone(settings)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(locked(settings.state))
         tools = await _open(settings, folder, stack)
@@ -193,6 +198,30 @@ async def _end_needless(tools: Tools, engine: Engine) -> None:
 async def _run(tools: Tools, engine: Engine, job: Job) -> None:
     for follower in await run_job(tools, job):
         await engine.start(follower)
+
+
+def _check_heard_by_this_machine_alone(settings: ServerSettings) -> None:
+    host = settings.listen.rpartition(":")[0].strip("[]")
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if local:
+        return
+    if not settings.insecure:
+        raise EdgeconvError(
+            Reason.FIELD_INVALID,
+            f"{settings.listen!r} can be reached from other machines, and nothing there would be"
+            " encrypted: whoever listens in reads the token, models and data.",
+            fix="Listen on 127.0.0.1 and let a tunnel that encrypts lead there, such as"
+            " `ssh -L`; or give --insecure-listen on a network where all are trusted.",
+            violations=[FieldViolation("listen", "not encrypted, and not of this machine alone")],
+            listen=settings.listen,
+        )
+    _LOG.warning(
+        "%s can be reached from other machines, and nothing is encrypted: whoever listens in"
+        " reads the token, models and data", settings.listen,
+    )  # fmt: skip
 
 
 def _listen(server: grpc.aio.Server, listen: str, last: int) -> str:
