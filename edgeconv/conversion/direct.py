@@ -8,14 +8,13 @@ from pathlib import Path
 
 import onnx
 from onnx import ModelProto
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from onnx.external_data_helper import ExternalDataInfo
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.intake.formats import recognise
-from edgeconv.conversion.intake.onnx.external_data import check_external_data
+from edgeconv.conversion.intake.onnx.external_data import check_external_data, external_tensors
 from edgeconv.conversion.onnx_file import (
     ONNX_FILE,
-    graphs_of,
     has_traces,
     operator_counts,
     opset_of,
@@ -96,10 +95,5 @@ def _copy(model: ModelProto, source: Path, out_folder: Path) -> tuple[Note, ...]
 
 
 def _weights_beside(model: ModelProto) -> Iterator[str]:
-    for graph in graphs_of(model):
-        tensors = list(graph.initializer)
-        for node in graph.node:
-            tensors += [attribute.t for attribute in node.attribute if attribute.HasField("t")]
-        for tensor in tensors:
-            if uses_external_data(tensor):
-                yield ExternalDataInfo(tensor).location
+    for tensor in external_tensors(model):
+        yield ExternalDataInfo(tensor).location

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
@@ -21,9 +21,20 @@ def check_external_data(model: onnx.ModelProto, folder: Path) -> None:
         EdgeconvError: MODEL_UNSAFE for a location outside `folder` or a link;
             MODEL_UNREADABLE for a file that is absent or too short.
     """
+    for tensor in external_tensors(model):
+        _check(tensor, folder)
+
+
+def external_tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Tensors of the graphs and of the model's functions whose values are not in the file."""
     for tensor in _tensors(model.graph):
         if uses_external_data(tensor):
-            _check(tensor, folder)
+            yield tensor
+    for function in model.functions:
+        # Values of attributes that a call leaves out are of the same kind as a node's.
+        for tensor in (*_of_nodes(function.node), *_of_attributes(function.attribute_proto)):
+            if uses_external_data(tensor):
+                yield tensor
 
 
 def _check(tensor: TensorProto, folder: Path) -> None:
@@ -84,12 +95,24 @@ def _is_plain_name(location: str) -> bool:
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g)
-            for subgraph in attribute.graphs:
-                yield from _tensors(subgraph)
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
+    for node in nodes:
+        yield from _of_attributes(node.attribute)
+
+
+def _of_attributes(attributes: Iterable[onnx.AttributeProto]) -> Iterator[TensorProto]:
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        if attribute.HasField("g"):
+            yield from _tensors(attribute.g)
+        for subgraph in attribute.graphs:
+            yield from _tensors(subgraph)

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
 from edgeconv.conversion.intake.onnx.external_data import check_external_data
+from edgeconv.conversion.intake.onnx.scopes import Scope
 from edgeconv.recipe.signature import DeclaredTensor, DType
 
 OLDEST_OPSET = 7
@@ -43,7 +45,10 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in topological order, and the tensors that are known."""
+    """Nodes in topological order, and the tensors that are known.
+
+    A tensor of a subgraph has a name that nothing else in the model has.
+    """
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, NDArray[Any]]
@@ -78,11 +83,9 @@ def read_model(path: Path) -> OnnxModel:
     proto = parse(path)
     check_external_data(proto, path.parent)
     if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+        proto = _without_functions(proto)
     opset = _opset(proto)
-    reader = _Reader(path.parent, opset)
-    graph = reader.graph(proto.graph)
-    _check_order(graph)
+    graph = _Reader(path.parent, opset).graph(proto.graph, "", Scope(_given_names(proto.graph)))
     inputs = [value for value in proto.graph.input if value.name in graph.inputs]
     notes = [
         f"Input {value.name!r} has a value in the file; it is taken as a constant."
@@ -135,6 +138,30 @@ def unsupported(node: str, operator: str, why: str, fix: str = "") -> EdgeconvEr
     )
 
 
+def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its functions' bodies where they are called, in its own operator set."""
+    opset = _opset(proto)
+    try:
+        made = onnx.inliner.inline_local_functions(proto, convert_version=True)
+    except Exception as error:
+        # The inliner and the version converter raise types of their compiled code.
+        first, *_ = proto.functions
+        why = f"the model's functions can't be put in their places ({error})"
+        raise unsupported(first.name, "function", why) from error
+    for function in made.functions:
+        versions = [
+            each.version for each in function.opset_import if each.domain in _DEFAULT_DOMAINS
+        ]
+        if any(version != opset for version in versions):
+            why = (
+                f"the function is of operator set {max(versions)}, the model of {opset}, and"
+                " ONNX can't convert it"
+            )
+            fix = f"Export the model with all functions of operator set {opset}."
+            raise unsupported(function.name, "function", why, fix)
+    return made
+
+
 def _opset(proto: onnx.ModelProto) -> int:
     versions = [each.version for each in proto.opset_import if each.domain in _DEFAULT_DOMAINS]
     opset = max(versions, default=1)
@@ -156,41 +183,52 @@ class _Reader:
         self._folder = folder
         self._opset = opset
 
-    def graph(self, proto: onnx.GraphProto, prefix: str = "") -> Graph:
-        constants = {each.name: self._array(each, each.name) for each in proto.initializer}
+    def graph(self, proto: onnx.GraphProto, prefix: str, scope: Scope) -> Graph:
+        constants = {
+            scope.add(each.name): self._array(each, each.name) for each in proto.initializer
+        }
         if proto.sparse_initializer:
             name = proto.sparse_initializer[0].values.name
             raise unsupported(name, "sparse initializer", "sparse tensors are not supported")
+        defaults = {each.name for each in proto.initializer}
+        inputs = [scope.add(each.name) for each in proto.input if each.name not in defaults]
+        nodes = tuple(self._nodes(proto, prefix, scope))
+        for each in proto.output:
+            if each.name not in scope:
+                raise unreadable(each.name, "nothing in the graph makes this output")
         return Graph(
-            nodes=tuple(self._nodes(proto, prefix)),
+            nodes=nodes,
             constants=constants,
-            inputs=tuple(each.name for each in proto.input if each.name not in constants),
-            outputs=tuple(each.name for each in proto.output),
+            inputs=tuple(inputs),
+            outputs=tuple(scope[each.name] for each in proto.output),
         )
 
-    def _nodes(self, proto: onnx.GraphProto, prefix: str) -> Iterator[Node]:
+    def _nodes(self, proto: onnx.GraphProto, prefix: str, scope: Scope) -> Iterator[Node]:
         taken: set[str] = set()
         for index, each in enumerate(proto.node):
             name = each.name or f"{each.op_type}_{index}"
             if name in taken:
                 name = f"{name}#{index}"
             taken.add(name)
-            yield self._node(each, f"{prefix}{name}")
+            yield self._node(each, f"{prefix}{name}", scope)
 
-    def _node(self, proto: onnx.NodeProto, name: str) -> Node:
+    def _node(self, proto: onnx.NodeProto, name: str, scope: Scope) -> Node:
+        for read in proto.input:
+            if read not in scope:
+                raise unreadable(name, f"its input {read!r} is made by nothing before it")
         schema = self._schema(proto, name)
         attributes: dict[str, Any] = {}
         for key, declared in schema.attributes.items():
             if declared.default_value.name:
-                attributes[key] = self._attribute(declared.default_value, name)
+                attributes[key] = self._attribute(declared.default_value, name, scope)
         for given in proto.attribute:
-            attributes[given.name] = self._attribute(given, name)
+            attributes[given.name] = self._attribute(given, name, scope)
         return Node(
             name=name,
             operator=proto.op_type,
             version=schema.since_version,
-            inputs=_trimmed(proto.input),
-            outputs=tuple(proto.output),
+            inputs=tuple(scope[each] for each in _trimmed(proto.input)),
+            outputs=tuple(scope.add(each) for each in proto.output),
             attributes=attributes,
         )
 
@@ -204,9 +242,9 @@ class _Reader:
             why = f"operator set {self._opset} has no such operator"
             raise unsupported(name, proto.op_type, why) from error
 
-    def _attribute(self, proto: onnx.AttributeProto, node: str) -> Any:
+    def _attribute(self, proto: onnx.AttributeProto, node: str, scope: Scope) -> Any:
         if proto.type == onnx.AttributeProto.GRAPH:
-            return self.graph(proto.g, f"{node}/")
+            return self.graph(proto.g, f"{node}/", scope.inside(f"{node}/"))
         value = onnx.helper.get_attribute_value(proto)
         if isinstance(value, TensorProto):
             return self._array(value, f"{node}.{proto.name}")
@@ -232,16 +270,10 @@ def _trimmed(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _check_order(graph: Graph) -> None:
-    known = {*graph.inputs, *graph.constants, ""}
-    for node in graph.nodes:
-        for name in node.inputs:
-            if name not in known:
-                raise unreadable(node.name, f"its input {name!r} is made by nothing before it")
-        known.update(node.outputs)
-    for name in graph.outputs:
-        if name not in known:
-            raise unreadable(name, "nothing in the graph makes this output")
+def _given_names(graph: onnx.GraphProto) -> Iterator[str]:
+    yield from (each.name for each in (*graph.input, *graph.initializer))
+    for node in graph.node:
+        yield from node.output
 
 
 def _declared(value: onnx.ValueInfoProto) -> DeclaredTensor:
