@@ -11,15 +11,16 @@ from edgeconv.base.digests import digest_json
 
 ARTIFACT_PACKAGES = (
     "torch", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer",
-    "torchao", "jax", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "numpy",
+    "torchao", "jax", "jaxlib", "flatbuffers", "ml-dtypes", "onnx",
+    "onnx-ir", "onnxruntime", "onnxscript", "numpy",
 )  # fmt: skip
 """What can change an artifact's bytes; pinned exactly by the `server` extra."""
 
 
 @functools.cache
 def toolchain() -> dict[str, str]:
-    """Version of every installed package that can change an artifact."""
-    versions = {}
+    """Version of Python and of every installed package that can change an artifact."""
+    versions = {"python": platform.python_version()}
     for package in ARTIFACT_PACKAGES:
         try:
             versions[package] = metadata.version(package)
