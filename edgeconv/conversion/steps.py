@@ -1,14 +1,17 @@
 """Runs one step of a plan: folders and facts in, a folder and facts out.
 
 The one place where a planned step meets its implementation; a job child and a plain
-script run the same function. What a pass or finish declares is checked after each run.
+script run the same function. What a step declares is checked after each run: signature,
+memory, and in full precision that it computes what it was given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.calls import Report, StepCall, StepInput, StepOutcome
@@ -38,6 +41,7 @@ class StepRunner:
 
     def __init__(self) -> None:
         self._programs: dict[Path, Program] = {}
+        self._outputs: dict[tuple[Path, Path], Mapping[str, NDArray[Any]]] = {}
 
     def run(self, call: StepCall, report: Report) -> StepOutcome:
         """Runs a step.
@@ -66,6 +70,13 @@ class StepRunner:
         source = call.inputs["source"]
         program, effect = take_in(source.folder, source.digest, options.shapes, report)
         self._keep(call.folder, program)
+        if "reference" in call.inputs:
+            from edgeconv.conversion.road_proof import program_outputs, proven, source_outputs
+
+            report(-1.0, "comparing the Program with the source")
+            reference = call.inputs["reference"]
+            made = program_outputs(self._program(call.folder), reference)
+            effect = proven(call.name, effect, source_outputs(reference), made)
         return StepOutcome({"signature": program.signature.model_dump(mode="json")}, effect)
 
     def _reference(self, call: StepCall, options: ReferenceOptions, report: Report) -> StepOutcome:
@@ -93,9 +104,29 @@ class StepRunner:
     def _lowering(self, call: StepCall, options: Options, report: Report) -> StepOutcome:
         program = self._program(call.inputs["program"].folder)
         context = self._context(call, options, program.signature, report)
+        reference = call.inputs.get("reference")
+        # Before the lowering, whose libraries may write into what they are given.
+        expected = self._expected(call, program, reference, report) if reference else {}
         artifact, effect = implementation(call.kind, call.name).apply(program, options, context)
         _check_signature(call.name, program.signature, artifact.signature)
+        if reference:
+            from edgeconv.conversion.road_proof import artifact_outputs, proven
+
+            report(-1.0, "comparing the file with its Program")
+            effect = proven(call.name, effect, expected, artifact_outputs(artifact, reference))
         return StepOutcome(artifact.facts(), effect)
+
+    def _expected(
+        self, call: StepCall, program: Program, reference: StepInput, report: Report
+    ) -> Mapping[str, NDArray[Any]]:
+        """What the Program computes; the last is kept, for its next target."""
+        from edgeconv.conversion.road_proof import program_outputs
+
+        folders = call.inputs["program"].folder, reference.folder
+        if folders not in self._outputs:
+            report(-1.0, "running the Program")
+            self._outputs = {folders: program_outputs(program, reference)}
+        return self._outputs[folders]
 
     def _finish(self, call: StepCall, options: Options, report: Report) -> StepOutcome:
         given = call.inputs["artifact"]

@@ -238,11 +238,12 @@ class _Builder:
         if direct:
             chain.append(self._add("direct", StepKind.DIRECT, "direct", shapes, {"source": SOURCE}))
         else:
-            inputs = {"source": SOURCE}
+            # The road is proven step by step, on samples that the source itself ran on.
+            inputs = {"source": SOURCE, "reference": reference}
             chain.append(self._add("intake", StepKind.INTAKE, "intake", shapes, inputs))
             chain += self._chain(name, stages, StepKind.PASS, chain[-1])
             lowering = spec_of(StepKind.LOWERING, target)
-            inputs = {"program": chain[-1]}
+            inputs = {"program": chain[-1], "reference": reference}
             step_id = f"{name}/{target}"
             options = lowering.options()
             chain.append(self._add(step_id, StepKind.LOWERING, target, options, inputs))

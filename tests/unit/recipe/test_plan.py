@@ -39,6 +39,14 @@ def test_steps_come_after_what_they_read() -> None:
         seen.add(step.id)
 
 
+def test_intake_and_lowerings_are_proven_against_the_reference() -> None:
+    made = planned()
+    for step in made.steps:
+        proven = step.kind in (StepKind.INTAKE, StepKind.LOWERING)
+        if proven or step.kind is StepKind.VERIFY:
+            assert step.inputs["reference"] == made.reference
+
+
 def test_shared_prefixes_appear_once() -> None:
     steps = planned().steps
     kinds = [(step.kind, step.name) for step in steps]
