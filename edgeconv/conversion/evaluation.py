@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.samples import Samples, fit_samples, read_arrays, read_npz, synthesize
 from edgeconv.recipe.signature import TensorSpec
+from edgeconv.results.effect import Note
 
 LEAST_SAMPLES = 16
 DEVICE_SAMPLES = 16
@@ -19,9 +21,29 @@ def dataset_samples(folder: Path, inputs: Sequence[TensorSpec], split: str) -> S
     """The part of a dataset that is compared.
 
     Raises:
-        EdgeconvError: DATASET_INVALID, DATASET_MISMATCH.
+        EdgeconvError: DATASET_INVALID; DATASET_MISMATCH, also for one sample that is to
+            calibrate and evaluate.
     """
-    return fit_samples(read_arrays(folder), inputs).split(split)
+    whole = fit_samples(read_arrays(folder), inputs)
+    if split == "held-out" and len(whole) < 2:
+        raise EdgeconvError(
+            Reason.DATASET_MISMATCH,
+            "One dataset of one sample can't both calibrate and evaluate: what it is judged on"
+            " would be what it was made with.",
+            fix="Give more samples, or evaluation data of its own.",
+        )
+    return whole.split(split)
+
+
+def count_notes(samples: Samples) -> list[Note]:
+    """What is to be said of data that are few."""
+    count = len(samples)
+    if count >= LEAST_SAMPLES:
+        return []
+    words = "one sample" if count == 1 else f"{count} samples"
+    more = " With one, nothing varies: there are no ratios." if count == 1 else ""
+    message = f"Compared on only {words}; at least {LEAST_SAMPLES} tell more.{more}"
+    return [Note(kind="flagged" if count == 1 else "info", message=message)]
 
 
 def synthetic_samples(inputs: Sequence[TensorSpec], *, count: int, seed: int) -> Samples:

@@ -16,6 +16,7 @@ from edgeconv.conversion.calls import Report, StepCall
 from edgeconv.conversion.evaluation import (
     DEVICE_SAMPLES,
     OUTPUTS_FILE,
+    count_notes,
     dataset_samples,
     stored_samples,
 )
@@ -112,8 +113,10 @@ def _agreement(
     options: VerifyOptions,
 ) -> Agreement:
     outputs, notes = [], [Note(kind="info", message=each) for each in facts.get("notes", ())]
-    for name, comparison in figures.items():
-        judged, flags = judge_output(name, comparison, options)
+    notes += count_notes(samples)
+    for place, (name, comparison) in enumerate(figures.items()):
+        labelled = not place and bool(facts["metric"])
+        judged, flags = judge_output(name, comparison, options, labelled=labelled)
         outputs.append(judged)
         notes += flags
     value = None

@@ -182,7 +182,7 @@ SPECS: tuple[StepSpec, ...] = (
         StepKind.DIRECT, "direct", "Takes the user's own ONNX graph as it is.", 1, ShapeOptions
     ),
     StepSpec(
-        StepKind.PASS, "prune", "Removes whole channels and refits what is left.", 2, PruneOptions
+        StepKind.PASS, "prune", "Removes whole channels and refits what is left.", 3, PruneOptions
     ),
     StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 1, OnnxOptions),
     StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 2, TfliteOptions),
@@ -199,7 +199,7 @@ SPECS: tuple[StepSpec, ...] = (
         StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 3,
         Int8WeightsOptions, _BOTH,
     ),
-    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 3, VerifyOptions),
+    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 4, VerifyOptions),
 )  # fmt: skip
 
 _BY_NAME = {(spec.kind, spec.name): spec for spec in SPECS}

@@ -335,3 +335,21 @@ def test_a_net_with_two_outputs_and_state(target: str, bench: Bench) -> None:
     agreement = bench.verify(lowered("gru", "onnx" if target == "onnx" else "tflite")[0])
     assert [output.output for output in agreement.outputs] == ["y", "h_n"]
     assert agreement.passed
+
+
+def test_few_samples_are_said_and_one_is_flagged(bench: Bench) -> None:
+    artifact = dense(bench.source)
+    for count, kind in ((1, "flagged"), (5, "info")):
+        data = bench.evaluation(x=np.ones((count, 64), np.float32) * np.arange(1, 65, dtype="f"))
+        bench.reference(data)
+        [note] = bench.verify(artifact, data=data).notes
+        assert note.kind == kind
+        assert ("one sample" if count == 1 else "5 samples") in note.message
+
+
+def test_one_sample_can_not_calibrate_and_evaluate(bench: Bench) -> None:
+    dense(bench.source)
+    data = bench.evaluation(x=np.ones((1, 64), np.float32))
+    with pytest.raises(EdgeconvError, match="can't both calibrate and evaluate") as caught:
+        bench.reference(data, split="held-out")
+    assert caught.value.reason is Reason.DATASET_MISMATCH
