@@ -83,7 +83,8 @@ def variant_options(function: Function) -> Function:
             "--prune",
             type=float,
             metavar="RATIO",
-            help="Also remove this share of channels, 0 to 1.",
+            help="Also remove this share of channels, 0 to 1; fewer where kept ones are rounded up"
+            " to a multiple of 8. With --data what is left is refitted.",
         ),
         click.option(
             "--precision",

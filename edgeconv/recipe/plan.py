@@ -202,10 +202,13 @@ class _Builder:
     def _refusal(self, name: str, spec: VariantSpec) -> EdgeconvError | None:
         for kind, step, options in self._stages(spec):
             if Need.CALIBRATION in spec_of(kind, step).needs(options) and not self._has_calibration:
+                fix = "Give --data FILE.npz with one array per input, or `data.calibration`"
+                if isinstance(options, PruneOptions):
+                    fix += f"; without data only `recover: none` can be asked of {step}"
                 return EdgeconvError(
                     Reason.DATA_NEEDED,
                     f"Variant {name!r} needs calibration data for {step}.",
-                    fix="Give --data FILE.npz with one array per input, or `data.calibration`.",
+                    fix=f"{fix}.",
                     variant=name,
                     step=step,
                 )

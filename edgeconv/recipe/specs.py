@@ -182,7 +182,8 @@ SPECS: tuple[StepSpec, ...] = (
         StepKind.DIRECT, "direct", "Takes the user's own ONNX graph as it is.", 1, ShapeOptions
     ),
     StepSpec(
-        StepKind.PASS, "prune", "Removes whole channels and refits what is left.", 3, PruneOptions
+        StepKind.PASS, "prune", "Removes whole channels and, with data, refits what is left.", 4,
+        PruneOptions,
     ),
     StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 1, OnnxOptions),
     StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 2, TfliteOptions),

@@ -82,6 +82,8 @@ def test_what_needs_data_is_refused_without_it_and_the_rest_is_made() -> None:
     assert error["reason"] == "DATA_NEEDED"
     assert "int8" in error["message"]
     assert "--data" in error["fix"]
+    pruned = {each.name: each.error for each in without.refused}["prune20-fp16.onnx"]
+    assert "recover: none" in pruned["fix"]
 
 
 def test_one_dataset_for_both_is_split_and_the_plan_says_so() -> None:

@@ -19,6 +19,8 @@ from edgeconv.recipe.specs import PruneOptions
 from edgeconv.results.effect import Note
 
 _NAMED = 3
+_NEAR = 0.75
+"""Below this share of the ratio, what went is told as less than asked."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,24 @@ def make_plan(
 def notes_of(plan: PrunePlan, round_to: int) -> tuple[Note, ...]:
     """What locked, and which groups were left whole."""
     return (*_lock_notes(plan.walk.channels.locks), *_whole_notes(plan, round_to))
+
+
+def shortfall_notes(plan: PrunePlan, options: PruneOptions) -> list[Note]:
+    """What is to be said where clearly fewer channels go than the ratio asks for."""
+    removed = plan.channels_removed / max(plan.channels_before, 1)
+    if removed >= _NEAR * options.ratio:
+        return []
+    why = "layers keep whole channels"
+    if options.round_to > 1:
+        why = f"kept channels are rounded up to a multiple of {options.round_to}"
+    whole = len(plan.groups) - plan.groups_pruned
+    if whole:
+        stay = "stays" if whole == 1 else "stay"
+        why += f", and {whole} of {len(plan.groups)} groups {stay} whole"
+    nearer = "; `round_to: 1` in a recipe comes nearer" if options.round_to > 1 else ""
+    asked, went = 100 * options.ratio, 100 * removed
+    message = f"Asked to remove {asked:.0f} %, removed {went:.0f} %: {why}{nearer}."
+    return [Note(kind="fallback", subject="ratio", message=message)]
 
 
 def named(names: Sequence[str]) -> str:

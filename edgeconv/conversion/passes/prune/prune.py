@@ -14,7 +14,13 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.passes.prune.activity import measure_activity
 from edgeconv.conversion.passes.prune.macs import count_macs, count_parameters
 from edgeconv.conversion.passes.prune.masks import Kept
-from edgeconv.conversion.passes.prune.plan import PrunePlan, make_plan, named, notes_of
+from edgeconv.conversion.passes.prune.plan import (
+    PrunePlan,
+    make_plan,
+    named,
+    notes_of,
+    shortfall_notes,
+)
 from edgeconv.conversion.passes.prune.proof import (
     BOUND,
     failing,
@@ -36,10 +42,15 @@ from edgeconv.results.effect import Effect, Note
 from edgeconv.results.lineage import LineageStep
 
 _ACTIVITY_SAMPLES = 64
+_NOT_REFITTED = Note(
+    kind="fallback",
+    subject="recover",
+    message="What is left was not refitted (recover: none): give --data to refit it on samples.",
+)
 
 
 class Prune:
-    """Removes whole channels and refits what is left."""
+    """Removes whole channels and, with data, refits what is left."""
 
     spec: ClassVar[StepSpec] = spec_of(StepKind.PASS, "prune")
 
@@ -70,8 +81,10 @@ class Prune:
         context.report(0.2, "proving")
         error, weak = _prove(program, pruned, plan, kept, context)
         figures = _figures(program.exported, pruned, plan, error)
-        notes = [*notes_of(plan, options.round_to), *weak]
-        if options.recover != "none":
+        notes = [*shortfall_notes(plan, options), *notes_of(plan, options.round_to), *weak]
+        if options.recover == "none":
+            notes.append(_NOT_REFITTED)
+        else:
             done = _recover(program, pruned, kept, runs, options.recover, context)
             pruned = with_weights(pruned, done.weights)
             figures.update(_recovery_figures(done))

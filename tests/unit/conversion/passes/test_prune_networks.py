@@ -89,6 +89,36 @@ class Chain(nn.Module):
         return made
 
 
+def test_less_removed_than_asked_is_said_with_the_reason(tmp_path: Path) -> None:
+    class Narrow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(8, 24), nn.Linear(24, 8)
+            self.three = nn.Linear(8, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.three(self.two(self.one(x).relu()).relu())
+
+    source = as_program(Narrow(), [torch.randn(1, 8)])
+    _, effect = prune(source, tmp_path, ratio=0.4)
+    [short] = [note for note in effect.notes if note.subject == "ratio"]
+    assert short.kind == "fallback"
+    assert short.message == (
+        "Asked to remove 40 %, removed 25 %: kept channels are rounded up to a multiple of 8,"
+        " and 1 of 2 groups stays whole; `round_to: 1` in a recipe comes nearer."
+    )
+    _, near = prune(source, tmp_path, ratio=0.4, round_to=1)
+    assert not [note for note in near.notes if note.subject == "ratio"]
+
+
+def test_what_was_not_refitted_is_said(tmp_path: Path) -> None:
+    _, effect = prune(program("resnet"), tmp_path)
+    [said] = [note for note in effect.notes if note.subject == "recover"]
+    assert said.kind == "fallback"
+    assert "not refitted" in said.message
+    assert "--data" in said.message
+
+
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_what_is_left_is_what_a_hand_would_cut(norm: str, tmp_path: Path) -> None:
     module = seeded(Chain)
