@@ -5,7 +5,6 @@ Models, datasets and what steps make are all bundles. A name is one path segment
 
 from __future__ import annotations
 
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from pathlib import Path
 from edgeconv.base.digests import digest_bundle, digest_file
 from edgeconv.base.errors import EdgeconvError, Reason
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@ -]{0,126}\Z")
+_LONGEST_NAME_BYTES = 180
+"""In UTF-8; a name of a file system has at most 255, and a download adds to it."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,37 @@ class Bundle:
 def check_file_name(name: str) -> str:
     """Gives `name` back if it may name a file of a bundle.
 
+    Letters of all scripts, brackets and the like are taken as they are, for files of a model
+    refer to each other by their bytes. What could leave a folder, hide a file, look like an
+    option or steer a terminal is refused.
+
     Raises:
         EdgeconvError: FIELD_INVALID.
     """
-    if not _NAME.match(name):
+    if why := _unfit(name):
         raise EdgeconvError(
             Reason.FIELD_INVALID,
-            f"{name!r} can't name a file.",
-            fix="Use one path segment of letters, digits and _.+=@- that starts with a letter,"
-            " digit or _.",
+            f"{name!r} can't name a file: {why}.",
+            fix="Rename the file.",
             name=name,
         )
     return name
+
+
+def _unfit(name: str) -> str:
+    """What keeps `name` from naming a file; "" when nothing does."""
+    if not name:
+        return "it is empty"
+    if name[0] in ".- ":
+        return f"it starts with {name[0]!r}"
+    if "/" in name or "\\" in name:
+        return "it has a slash"
+    if not name.isprintable():
+        # Lone surrogates too, by which Python tells of bytes that are no UTF-8.
+        return "it has a character that can't be printed"
+    if len(name.encode()) > _LONGEST_NAME_BYTES:
+        return f"it has more than {_LONGEST_NAME_BYTES} bytes"
+    return ""
 
 
 def scan_bundle(folder: Path) -> Bundle:

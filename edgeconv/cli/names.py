@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from unicodedata import combining, normalize
 
 from edgeconv.base.ids import parse_name
 
@@ -38,6 +39,7 @@ def version_name(name: str) -> str:
 
 
 def slug(path: Path) -> str:
-    """The stem of a file as a segment of a resource name."""
-    words = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")
+    """The stem of a file as a segment of a resource name; letters lose their accents."""
+    bare = "".join(c for c in normalize("NFKD", path.stem) if not combining(c))
+    words = re.sub(r"[^a-z0-9._-]+", "-", bare.lower()).strip("-._")
     return words[:_MOST].rstrip("-._") or "model"

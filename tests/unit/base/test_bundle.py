@@ -38,13 +38,24 @@ def test_a_pipe_is_refused_without_being_opened(tmp_path: Path) -> None:
         scan_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.onnx.data", "a", "weights_0.bin", "x+y@2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model.onnx", "model.onnx.data", "a", "weights_0.bin", "x+y@2"),
+        *("model(1).onnx", "my módel (v1).pt2", "mo\u0301del.onnx", "[a] & b.onnx", "模型.onnx"),
+        "x" * 180,
+    ],
+)
 def test_names_that_can_name_a_file(name: str) -> None:
     assert check_file_name(name) == name
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", ".hidden", "a/b", "../a", "a\x00b", "a\n", "-rf", "x" * 200, "a\\b"]
+    "name",
+    [
+        *("", ".", "..", ".hidden", "a/b", "../a", "a\x00b", "a\n", "-rf", " a", "a\\b"),
+        *("x" * 181, "é" * 91, "a\x1b[2J", "a\u202eb", "a\u2028", "a\x7f", "a\udcff"),
+    ],
 )
 def test_names_that_cannot(name: str) -> None:
     with pytest.raises(EdgeconvError) as refused:

@@ -49,3 +49,4 @@ def test_every_file_has_a_name_that_the_service_takes(stem: str) -> None:
 def test_slugs_are_readable() -> None:
     assert slug(Path("/a/ch_PP-OCRv4 rec.infer.onnx")) == "ch_pp-ocrv4-rec.infer"
     assert slug(Path("漢字.onnx")) == "model"
+    assert slug(Path("my módel (v1).pt2")) == slug(Path("my mo\u0301del (v1).pt2")) == "my-model-v1"
