@@ -187,7 +187,7 @@ SPECS: tuple[StepSpec, ...] = (
     ),
     StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 1, OnnxOptions),
     StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 2, TfliteOptions),
-    StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 3, Fp16Options, _BOTH),
+    StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 4, Fp16Options, _BOTH),
     StepSpec(
         StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 4,
         Int8StaticOptions, _BOTH,
@@ -200,7 +200,7 @@ SPECS: tuple[StepSpec, ...] = (
         StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 3,
         Int8WeightsOptions, _BOTH,
     ),
-    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 4, VerifyOptions),
+    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 5, VerifyOptions),
 )  # fmt: skip
 
 _BY_NAME = {(spec.kind, spec.name): spec for spec in SPECS}

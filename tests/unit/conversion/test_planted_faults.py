@@ -452,3 +452,36 @@ def _old_conv(folder: Path) -> Artifact:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
     onnx.save(model, str(source / "old.onnx"))
     return take_directly(source, "sha256:" + "0" * 64, {"x": (1, 3, 8, 8)}, taken)[0]
+
+
+# ONNX Runtime 1.31.1 alone: SIGSEGV while it loads the file, which onnx.checker passes.
+@pytest.mark.parametrize("order", [[1, 0, 2], [1, 2, 0]])
+def test_a_transposed_batch_before_a_product_does_not_kill_the_runtime(
+    order: list[int], tmp_path: Path
+) -> None:
+    width = [4, 16, 4][order[2]]
+    weight = np.linspace(-1, 1, width * 32, dtype=np.float32).reshape(width, 32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Transpose", ["x"], ["turned"], perm=order),
+            helper.make_node("MatMul", ["turned", "w"], ["y"]),
+        ],
+        "turned",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 16, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    given, copied = tmp_path / "given", tmp_path / "copied"
+    given.mkdir(), copied.mkdir()
+    onnx.save(model, given / "net.onnx")
+    artifact, _ = take_directly(given, "0" * 64, {"x": (4, 16, 4)}, copied)
+    halved, effect = finish(artifact, "fp16", tmp_path / "halved")
+    assert [(note.kind, note.subject) for note in effect.notes] == [("stayed_float", "Transpose")]
+    loads = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", loads, str(halved.path)], check=True)
+    x = np.linspace(-2, 2, 256, dtype=np.float32).reshape(4, 16, 4)
+    got = open_session(halved).run({"x": x})["y"]
+    np.testing.assert_allclose(got, x.transpose(order) @ weight, atol=0.02)
+    [tensor] = [each for each in read_onnx(halved.path).graph.initializer if each.name == "w"]
+    assert tensor.data_type == TensorProto.FLOAT16
