@@ -4,7 +4,7 @@ A "model" is one file, `model.json`, which says what the steps do with it:
 
     inspection   what inspecting tells; `QUICK_INSPECTION` by default
     journal      path of a file that gets a line for each step that runs
-    steps        step name → "fail", "crash", "hang", "link", "nothing" or "disagree"
+    steps        step name → "fail", "crash", "signal", "hang", "link", "nothing" or "disagree"
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,10 +98,16 @@ def _do(message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel) 
         said["agreement"] = _agreement(model.get("steps", {}).get(name) != "disagree")
     else:
         _write_bundle(kind, message, folder)
-        said["facts"] = {"model": dict(model)}
+        said["facts"] = {"model": dict(model), "format": _format(kind, message)}
         said["effect"] = {"step": name, "summary": f"{name} was done", "changed": 1}
     took_ns = time.monotonic_ns() - began_ns
     return {**said, "wall_ns": took_ns, "peak_memory_bytes": 1 << 20}
+
+
+def _format(kind: str, message: Mapping[str, Any]) -> str:
+    if kind == "finish":
+        return str(message["inputs"]["artifact"]["facts"]["format"])
+    return str({"lowering": message["name"], "direct": "onnx"}.get(kind, ""))
 
 
 def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
@@ -114,6 +121,8 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
             )
         case "crash":
             os._exit(7)
+        case "signal":
+            os.kill(os.getpid(), signal.SIGSEGV)
         case "hang":
             while True:
                 time.sleep(3600)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,20 @@ def test_a_child_that_dies_takes_only_its_step_with_it(play: Play) -> None:
         error = from_status(conversion.variants[0].error)
         assert error.reason is Reason.CHILD_DIED
         assert "fp16" in error.message
+
+    play(scenario)
+
+
+def test_a_file_that_its_runtime_crashes_on_is_refused_by_the_runtime(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        conversion, _ = await service.convert(await service.model(steps={"verify": "signal"}), BOTH)
+        for variant in conversion.variants:
+            error = from_status(variant.error)
+            assert error.reason is Reason.RUNTIME_REFUSED
+            title = {"onnx": "ONNX Runtime", "tflite": "LiteRT"}[variant.target]
+            words = rf"{title} \d+\.\S+ crashes on the file, with signal SIGSEGV"
+            assert re.match(words, error.message)
+            assert error.fix
 
     play(scenario)
 

@@ -16,6 +16,7 @@ from edgeconv.sandbox.child import Child
 from edgeconv.sandbox.limits import Limits
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.jobs.child_files import bring_in, take_out
+from edgeconv.server.jobs.runtime_deaths import refused_by_crash
 from edgeconv.server.records import Files
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ class Bundle:
     files: Files
     digest: str
     facts: Mapping[str, Any]
+
+
+_NOTHING = Bundle((), "", {})
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,9 @@ class JobChild:
             peak_memory_bytes.
 
         Raises:
-            EdgeconvError: that of the step; CHILD_DIED, LIMIT_EXCEEDED, after which the
-                child is of no more use; BLOB_DAMAGED.
+            EdgeconvError: that of the step; CHILD_DIED, LIMIT_EXCEEDED, or RUNTIME_REFUSED
+                for a file that its runtime crashes on, after which the child is of no more
+                use; BLOB_DAMAGED.
         """
         if self._warming is not None and not self._warming.done():
             self._tell_warming = tell
@@ -160,6 +165,9 @@ class JobChild:
         except EdgeconvError as error:
             if not self._child.alive:
                 _LOG.error("the child of step %s died: %s", order.name, self._child.stderr_tail)
+                made = order.inputs.get("artifact", _NOTHING).facts.get("format", "")
+                if refused := refused_by_crash(order.kind, order.name, made, error):
+                    raise refused from error
                 words = f"{error.message.rstrip('.')}, during step {order.name}."
                 died = EdgeconvError(error.reason, words, fix=error.fix, step=order.name)
                 died.metadata |= error.metadata
