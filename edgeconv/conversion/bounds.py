@@ -175,7 +175,8 @@ def _flags(
         return notes
     least = FP16_FLAG_DB if options.precision == "fp16" else LOSSY_FLAG_DB
     # Scores of few bits are told by their decisions, unless next to nothing is left of them.
-    if scores and options.precision != "fp16" and figures.snr_db is not None:
+    few_bits = options.precision not in ("fp32", "fp16")
+    if scores and few_bits and figures.snr_db is not None:
         least = DECISION_FLAG_DB
     if not _reaches(figures, least):
         notes += _missed_flags(name, figures, least)

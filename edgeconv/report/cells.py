@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from edgeconv.base.quantities import MOST_DB, format_bytes, format_ns
 from edgeconv.base.sentences import sentences
-from edgeconv.report.rows import Quality, Removed, Row
+from edgeconv.report.rows import Quality, Removed, Row, is_flagged
 from edgeconv.results.benchmark import BenchmarkSummary, Percentile
 from edgeconv.results.job import JobResult, VariantResult
 
@@ -23,7 +23,7 @@ STATE_WORDS = {
 
 
 def quality_text(quality: Quality | None) -> str:
-    """ "97.9 % (−0.4)" for a metric with a reference, "38.8 dB", or "–"."""
+    """ "97.9 % (−0.4 pt)" for a metric with a reference, "38.8 dB", or "–"."""
     if quality is None:
         return ABSENT
     if not quality.is_share:
@@ -31,7 +31,7 @@ def quality_text(quality: Quality | None) -> str:
     text = share_text(quality.value)
     if quality.reference is None:
         return text
-    return f"{text} ({signed(100 * (quality.value - quality.reference))})"
+    return f"{text} ({difference_text(100 * (quality.value - quality.reference))})"
 
 
 def ratio_text(snr_db: float | None) -> str:
@@ -44,7 +44,12 @@ def ratio_text(snr_db: float | None) -> str:
 def quality_heading(table: list[Row]) -> str:
     """What the column of qualities is called: the metric's name, or "SNR"."""
     names = {row.quality.name for row in table if row.quality}
-    return names.pop().replace("_", " ") if len(names) == 1 else "quality"
+    return metric_text(names.pop()) if len(names) == 1 else "quality"
+
+
+def metric_text(name: str) -> str:
+    """The name of a figure of quality in words."""
+    return name.replace("_", " ")
 
 
 def share_text(value: float | None) -> str:
@@ -55,12 +60,24 @@ def share_text(value: float | None) -> str:
     return f"{min(percent, 99.9) if value < 1 else percent:.1f} %"
 
 
-def signed(points: float) -> str:
-    """A difference with its sign; a true minus, and "±0.0" for none."""
+def difference_text(points: float) -> str:
+    """ "+0.1 pt" or "−0.4 pt", a true minus; "same", or "≈ same" for one that rounds to none."""
+    if abs(points) < 1e-9:
+        return "same"
     rounded = f"{abs(points):.1f}"
     if rounded == "0.0":
-        return "±0.0"
-    return f"{'+' if points > 0 else '−'}{rounded}"
+        return "≈ same"
+    return f"{'+' if points > 0 else '−'}{rounded} pt"
+
+
+def state_text(variant: VariantResult) -> str:
+    """The state; "verified, flagged" where notes ask for a look."""
+    return f"{variant.state}, flagged" if needs_look(variant) else variant.state
+
+
+def needs_look(variant: VariantResult) -> bool:
+    """Whether a variant is verified and flagged all the same."""
+    return variant.state == "verified" and is_flagged(variant)
 
 
 def size_text(row: Row) -> str:
@@ -119,9 +136,11 @@ def error_text(variant: VariantResult) -> str:
 
 
 def counts_text(result: JobResult) -> str:
-    """ "15 of 16 variants verified"."""
+    """ "15 of 16 variants verified, 2 of them flagged"."""
     verified = sum(variant.state == "verified" for variant in result.variants)
-    return f"{verified} of {len(result.variants)} variants verified"
+    flagged = sum(map(needs_look, result.variants))
+    of_them = f", {flagged} of them flagged" if flagged else ""
+    return f"{verified} of {len(result.variants)} variants verified{of_them}"
 
 
 def duration_text(result: JobResult) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from edgeconv.report import cells
-from edgeconv.report.rows import Row
+from edgeconv.report.rows import Row, is_flagged
 
 
 @dataclass(frozen=True)
@@ -20,24 +20,33 @@ class Highlight:
 
 
 def highlights(table: Sequence[Row]) -> list[Highlight]:
-    """Best quality, fastest and smallest among the verified variants; as many as there are."""
+    """Best quality, fastest and smallest among the verified variants; as many as there are.
+
+    One that is flagged has the word in its remark.
+    """
     verified = [row for row in table if row.variant.state == "verified"]
     found = []
     if rated := [row for row in verified if row.quality and row.quality.is_share]:
         best = _first_best(rated, lambda row: -(row.quality.value if row.quality else 0))
         heading = f"Best {cells.quality_heading([best])}"
         value = cells.share_text(best.quality.value if best.quality else None)
-        found.append(Highlight(heading, value, best.variant.name, _quality_remark(best)))
+        found.append(_highlight(heading, value, best, _quality_remark(best)))
     if timed := [row for row in verified if _median_ns(row)]:
         fastest = _first_best(timed, _median_ns)
         value = cells.percentile_text(fastest, 50)
-        found.append(Highlight("Fastest", value, fastest.variant.name, _summary_of(fastest)))
+        found.append(_highlight("Fastest", value, fastest, _summary_of(fastest)))
     if sized := [row for row in verified if row.variant.size_bytes]:
         smallest = _first_best(sized, lambda row: row.variant.size_bytes)
         value, _, ratio = cells.size_text(smallest).partition(" (")
         remark = f"{ratio.rstrip(')')} the size of fp32" if ratio else ""
-        found.append(Highlight("Smallest", value, smallest.variant.name, remark))
+        found.append(_highlight("Smallest", value, smallest, remark))
     return found
+
+
+def _highlight(title: str, value: str, row: Row, remark: str) -> Highlight:
+    if is_flagged(row.variant):
+        remark = ", ".join(part for part in ("flagged, see its notes", remark) if part)
+    return Highlight(title, value, row.variant.name, remark)
 
 
 def _first_best(table: Iterable[Row], key: Callable[[Row], float]) -> Row:

@@ -17,6 +17,7 @@ from edgeconv.base.quantities import format_bytes, format_ns
 from edgeconv.report import cells
 from edgeconv.report.bar_plots import plot_latency, plot_steps, plot_wait
 from edgeconv.report.highlights import highlights
+from edgeconv.report.legend import quality_lines
 from edgeconv.report.pareto_plot import plot_pareto, target_class
 from edgeconv.report.printable import printable_lines
 from edgeconv.report.rows import Row, devices, rows, variant_notes
@@ -66,6 +67,7 @@ def render_html(result: JobResult) -> str:
         style=Markup(_source(environment, "report.css")),
         cells=cells,
         target_class=target_class,
+        quality_lines=quality_lines(result),
         variant_notes=variant_notes,
         version=__version__,
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from edgeconv.report import cells
+from edgeconv.report.legend import legend
 from edgeconv.report.printable import printable
 from edgeconv.report.remarks import remarks
 from edgeconv.report.rows import Row, devices, rows
@@ -41,9 +42,8 @@ def _lines(result: JobResult) -> Iterator[str]:
     for row in table:
         yield _row(_cells(row, several))
     yield ""
-    if any(variant.on_pareto_front for variant in result.variants):
-        yield "★ on the Pareto front of quality, latency and size."
-        yield ""
+    yield escape(" ".join(legend(result)))
+    yield ""
     for remark in remarks(result):
         names = ", ".join(escape(name) for name in remark.subjects)
         yield f"- **{names}**: {escape(remark.message)}"
@@ -56,7 +56,7 @@ def _cells(row: Row, several: bool) -> list[str]:
         "★" if variant.on_pareto_front else "",
         escape(variant.recipe_variant),
         escape(variant.target),
-        variant.state,
+        cells.state_text(variant),
         *([escape(device)] if several else []),
         cells.quality_text(row.quality),
         cells.share_text(row.argmax_agreement),

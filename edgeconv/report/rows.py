@@ -102,6 +102,11 @@ def variant_notes(variant: VariantResult) -> list[Note]:
     return list(dict.fromkeys(notes))
 
 
+def is_flagged(variant: VariantResult) -> bool:
+    """Whether a note asks for a look at how the variant computes."""
+    return any(note.kind == "flagged" for note in variant_notes(variant))
+
+
 def root_of(variant: VariantResult, by_name: Mapping[str, VariantResult]) -> VariantResult:
     """The variant at the end of the chain of parents."""
     seen = {variant.name}

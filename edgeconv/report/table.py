@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeconv.report import cells
+from edgeconv.report.legend import legend
 from edgeconv.report.printable import printable
 from edgeconv.report.remarks import remarks
 from edgeconv.report.rows import Row, devices, rows
@@ -73,7 +74,8 @@ def _cells(row: Row, with_device: bool) -> Iterator[Text]:
     yield Text("★" if variant.on_pareto_front else "", style="yellow")
     yield Text(printable(variant.recipe_variant))
     yield Text(printable(variant.target))
-    yield Text(variant.state, style=_STATE_STYLES.get(variant.state, ""))
+    style = "yellow" if cells.needs_look(variant) else _STATE_STYLES.get(variant.state, "")
+    yield Text(cells.state_text(variant), style=style)
     if with_device:
         yield Text(printable(row.benchmark.device) if row.benchmark else cells.ABSENT)
     yield Text(cells.quality_text(row.quality))
@@ -85,13 +87,7 @@ def _cells(row: Row, with_device: bool) -> Iterator[Text]:
 
 
 def _legend(result: JobResult) -> Text:
-    lines = ["argmax: share of samples whose largest output is the source's."]
-    if any(variant.on_pareto_front for variant in result.variants):
-        lines.append("★ on the Pareto front of quality, latency and size.")
-    named = devices(result)
-    if len(named) == 1:
-        lines.append(f"Measured on {printable(named[0])}.")
-    return Text(" ".join(lines), style="dim")
+    return Text(" ".join(map(printable, legend(result))), style="dim")
 
 
 def _remarks(result: JobResult) -> Iterator[Text]:

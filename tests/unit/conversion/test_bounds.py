@@ -29,6 +29,18 @@ def test_full_precision_is_held_to_60_db_always(db: float, passed: bool) -> None
     assert notes == []
 
 
+@pytest.mark.parametrize(("precision", "flagged"), [("fp32", 1), ("fp16", 1), ("int8", 0)])
+def test_decisions_excuse_scores_of_few_bits_only(precision: str, flagged: int) -> None:
+    scores = 1e3 * np.eye(32) + RNG.standard_normal((32, 32))
+    figures = compare(scores, scores * 1.2)
+    assert figures.argmax_agreement == 1
+    assert figures.snr_db is not None
+    assert 10 < figures.snr_db < 20
+    options = VerifyOptions(precision=precision, lossy=True)
+    _, notes = judge_output("y", figures, options, labelled=True)
+    assert [note.kind for note in notes] == ["flagged"] * flagged
+
+
 def test_an_error_at_the_noise_of_floats_passes_below_60_db() -> None:
     reference = (1000 + SCORES * 0.1).astype(np.float64)
     figures = compare(reference, reference + 1e-3 * np.sign(SCORES))

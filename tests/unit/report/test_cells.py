@@ -33,9 +33,10 @@ def _measured(*percentiles: Percentile, state: BenchmarkState = "succeeded") -> 
         (None, "–"),
         (Quality("SNR", 38.84), "38.8 dB"),
         (Quality("SNR", 300.0), "≥ 300 dB"),
-        (Quality("accuracy", 0.979, 0.983), "97.9 % (−0.4)"),
-        (Quality("accuracy", 0.985, 0.983), "98.5 % (+0.2)"),
-        (Quality("accuracy", 0.9831, 0.983), "98.3 % (±0.0)"),
+        (Quality("accuracy", 0.979, 0.983), "97.9 % (−0.4 pt)"),
+        (Quality("accuracy", 0.985, 0.983), "98.5 % (+0.2 pt)"),
+        (Quality("accuracy", 0.9831, 0.983), "98.3 % (≈ same)"),
+        (Quality("accuracy", 0.983, 0.983), "98.3 % (same)"),
         (Quality("equal", 1.0), "100.0 %"),
     ],
 )

@@ -9,11 +9,13 @@ import pytest
 from rich.console import Console
 
 from edgeconv.report.highlights import highlights
+from edgeconv.report.html import render_html
 from edgeconv.report.junit import render_junit
 from edgeconv.report.markdown import escape, render_markdown
 from edgeconv.report.remarks import remarks
 from edgeconv.report.rows import rows
 from edgeconv.report.table import print_table, render_text
+from edgeconv.results.agreement import Agreement
 from edgeconv.results.benchmark import BenchmarkSummary
 from edgeconv.results.effect import Note
 from edgeconv.results.job import BenchmarkResult, Failure, JobResult, VariantResult
@@ -79,7 +81,7 @@ def test_no_column_is_cut_on_a_narrow_terminal(
 ) -> None:
     print_table(result, Console(width=50))
     printed = capsys.readouterr().out
-    assert "prune20-int8   tflite   verified    95.7 % (−2.7)" in printed
+    assert "prune20-int8   tflite   verified             95.7 % (−2.7 pt)" in printed
     assert "…" not in printed
 
 
@@ -130,3 +132,34 @@ def test_highlights_are_the_best_of_the_verified(result: JobResult) -> None:
     assert (found["Fastest"].value, found["Fastest"].variant) == ("1.44 ms", "prune20-int8.tflite")
     assert found["Smallest"].remark == "0.24× the size of fp32"
     assert highlights([]) == []
+
+
+def _agreement(**fields: object) -> Agreement:
+    return Agreement.model_validate({"samples": 16, "samples_origin": "synthetic", **fields})
+
+
+def test_a_flagged_variant_is_nowhere_verified_alone() -> None:
+    flag = Note(kind="flagged", message="13.0 dB against the source, below 20 dB.")
+    job = _job(
+        _variant(name="a.onnx", agreement=_agreement(notes=(flag,)), size_bytes=9),
+        _variant(name="b.onnx", agreement=_agreement(), size_bytes=10),
+    )
+    [smallest] = highlights(rows(job))
+    assert smallest.variant == "a.onnx"
+    assert smallest.remark.startswith("flagged")
+    for text in (render_text(job), render_markdown(job)):
+        assert "2 of 2 variants verified, 1 of them flagged" in text
+        assert text.count("verified, flagged") == 1
+    assert render_html(job).count(">verified, flagged<") == 2
+
+
+def test_what_the_figures_were_told_on_stands_under_the_table() -> None:
+    made_up = "the figures come from 16 synthetic samples; give --data."
+    labelled = {"samples": 1000, "samples_origin": "dataset", "metric": "accuracy"}
+    with_labels = _agreement(**labelled, metric_value=0.5, metric_reference=0.5)
+    for render in (render_text, render_markdown, render_html):
+        assert made_up in render(_job(_variant(agreement=_agreement())))
+        text = render(_job(_variant(agreement=with_labels)))
+        assert made_up not in text
+        assert "accuracy: on 1,000 samples with labels." in text
+        assert "percentage points" in text
