@@ -16,6 +16,7 @@ from pathlib import Path
 from edgeconv.base.digests import digest_bytes
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id, parse_name
+from edgeconv.base.state_folder import make_state_folder
 
 GIB = 1024**3
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -98,9 +99,9 @@ def held_state(state: Path) -> Iterator[OwnState]:
     """Makes the folder, holds its lock, and says who the agent is.
 
     Raises:
-        EdgeconvError: STATE_LOCKED when another agent runs on the folder.
+        EdgeconvError: STATE_LOCKED when another agent runs on the folder; STATE_UNWRITABLE.
     """
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_state_folder(state)
     descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         try:

@@ -87,7 +87,8 @@ class Reason(Enum):
     # The installation.
     EXTRA_MISSING = (Status.UNIMPLEMENTED, "A part of edgeconv is not installed.")
     STATE_LOCKED = (Status.FAILED_PRECONDITION, "Another server uses the state folder.")
-    OUTPUT_UNWRITABLE = (Status.FAILED_PRECONDITION, "The folder for the result can't be written.")
+    STATE_UNWRITABLE = (Status.FAILED_PRECONDITION, "The state folder can't be made or written.")
+    OUTPUT_UNWRITABLE = (Status.FAILED_PRECONDITION, "The place for the result can't be written.")
     SERVER_UNREACHABLE = (Status.UNAVAILABLE, "No server answers at the address.")
     BLOB_DAMAGED = (Status.DATA_LOSS, "A stored blob does not have its digest.")
     INTERNAL = (Status.INTERNAL, "A fault of edgeconv itself.")

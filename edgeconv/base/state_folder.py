@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.writable import nearest_place, why_unwritable
 
 _PROBES_S = 1.0
 """How long a server waits for the lock: a client that looks whether it is held takes it
@@ -138,14 +139,36 @@ def ensure_token(state: Path) -> str:
     return path.read_text().strip()
 
 
+def make_state_folder(state: Path) -> None:
+    """Makes the folder, for its owner only, if it is not there.
+
+    Raises:
+        EdgeconvError: STATE_UNWRITABLE.
+    """
+    why = why_unwritable(nearest_place(state))
+    if not why:
+        try:
+            state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            why = error.strerror or str(error)
+    if why:
+        raise EdgeconvError(
+            Reason.STATE_UNWRITABLE,
+            f"The state folder {str(state)!r} can't be used: {why}.",
+            fix="Name another one with --state or EDGECONV_STATE, or give the right to write"
+            " there.",
+            state=state,
+        )
+
+
 @contextmanager
 def locked(state: Path) -> Iterator[StateFolder]:
     """Makes the folder if needed and holds its lock, as a server does while it runs.
 
     Raises:
-        EdgeconvError: STATE_LOCKED with the process that holds it.
+        EdgeconvError: STATE_LOCKED with the process that holds it; STATE_UNWRITABLE.
     """
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_state_folder(state)
     folder = StateFolder(state)
     fd = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:

@@ -16,17 +16,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.base.state_folder import StateFolder
+from edgeconv.base.state_folder import StateFolder, make_state_folder
 
 _LEAVING_S = 60.0
 
 
 class Users:
-    """The users of a state folder's server, as one process sees them. Close it at the end."""
+    """The users of a state folder's server, as one process sees them. Close it at the end.
+
+    Raises:
+        EdgeconvError: STATE_UNWRITABLE.
+    """
 
     def __init__(self, state: Path) -> None:
         self._state = state
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_state_folder(state)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(StateFolder(state).users, flags, 0o600)
 
@@ -80,7 +84,7 @@ def attached(state: Path) -> Iterator[Users]:
     """Keeps a server on the state folder that ends with its users from ending.
 
     Raises:
-        EdgeconvError: STATE_LOCKED.
+        EdgeconvError: STATE_LOCKED, STATE_UNWRITABLE.
     """
     users = Users(state)
     try:

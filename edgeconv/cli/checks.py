@@ -14,6 +14,7 @@ from typing import Literal
 from edgeconv import __version__
 from edgeconv.base.errors import EdgeconvError
 from edgeconv.base.quantities import format_bytes
+from edgeconv.base.writable import nearest_place, why_unwritable
 from edgeconv.cli.connect import Where, client_of
 from edgeconv.cli.documents import CheckDocument
 from edgeconv.cli.extras import EXTRAS, missing_packages
@@ -110,15 +111,11 @@ def check_lock() -> CheckDocument:
 
 def check_state_folder(state: Path) -> CheckDocument:
     """The state folder can be written, and by its owner only."""
+    if why := why_unwritable(nearest_place(state)):
+        fix = "Name another one with --state or EDGECONV_STATE, or change its owner."
+        return _check("state folder", "fail", f"{state} can't be written: {why}", fix)
     if not state.exists():
         return _check("state folder", "ok", f"{state} will be made on first use")
-    try:
-        probe = state / ".doctor"
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        fix = "Name another one with --state, or change its owner."
-        return _check("state folder", "fail", f"{state} can't be written: {error.strerror}", fix)
     mode = state.stat().st_mode & 0o777
     if mode & 0o022:
         fix = f"chmod 700 {state}"

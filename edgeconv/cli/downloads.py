@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from edgeconv.base.bundle import check_file_name
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.writable import nearest_place, why_unwritable
 from edgeconv.cli.documents import FilesDocument
+from edgeconv.cli.folder_exchange import unwritable
 from edgeconv.cli.transfer_progress import transfer
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ def download_files(
     """Downloads files and prints their paths; overwrites nothing.
 
     Raises:
-        EdgeconvError: ALREADY_EXISTS before anything is written; what the server refuses.
+        EdgeconvError: ALREADY_EXISTS, OUTPUT_UNWRITABLE before anything is written; what the
+            server refuses.
     """
     targets = {check_file_name(file.name): file for file in files}
     for name in targets:
@@ -35,6 +38,8 @@ def download_files(
                 violations=[FieldViolation("out", "file exists")],
                 path=out / name,
             )
+    if why := why_unwritable(nearest_place(out)):
+        raise unwritable(out, why, "Give another folder with --out.")
     out.mkdir(parents=True, exist_ok=True)
     for name, file in targets.items():
         with transfer(terminal, f"downloading {name}") as progress:

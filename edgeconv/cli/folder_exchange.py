@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.writable import nearest_place, why_unwritable
 
 _INSIDE = ".edgeconv-"
 _CAN_NOT_MOVE = (errno.EBUSY, errno.EXDEV)
@@ -29,18 +30,27 @@ def check_writable(out: Path) -> None:
     Raises:
         EdgeconvError: OUTPUT_UNWRITABLE.
     """
-    place = out if _stays(out) else out.parent
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise unwritable(out, f"{str(place)!r} is no folder", "Give another folder with --out.")
-    if not _may_write(place):
-        why = f"nothing can be written in {str(place)!r}"
+    place = nearest_place(out if _stays(out) else out.parent)
+    if why := why_unwritable(place):
         raise unwritable(out, why, "Give another folder with --out, or the right to write there.")
 
 
+def check_file_writable(out: Path) -> None:
+    """Refuses a file, which may not be there yet, that can't be written.
+
+    Raises:
+        EdgeconvError: OUTPUT_UNWRITABLE.
+    """
+    if not out.exists():
+        why = why_unwritable(out.parent)
+    else:
+        why = "" if os.access(out, os.W_OK) else "it may not be written"
+    if why:
+        raise unwritable(out, why, "Give another file with --out, or the right to write there.")
+
+
 def unwritable(out: Path, why: str, fix: str) -> EdgeconvError:
-    """The error for a folder that can't be written."""
+    """The error for a folder or file that can't be written."""
     return EdgeconvError(
         Reason.OUTPUT_UNWRITABLE,
         f"{str(out)!r} can't be written: {why}.",

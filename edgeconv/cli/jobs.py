@@ -145,13 +145,20 @@ def download_command(name: str, out: Path | None, server: str | None, state: Pat
 @server_options
 def report_command(job: str, form: str, out: Path | None, server: str | None, state: Path) -> None:
     """Writes the report of JOB, a conversion's name or a result.json, in another form."""
+    from edgeconv.cli.folder_exchange import check_file_writable, unwritable
     from edgeconv.cli.report_forms import render
 
+    if out is not None:
+        check_file_writable(out)
     text = render(_result_of(job, server, state), form)
     if out is None:
         click.echo(text, nl=False)
-    else:
+        return
+    try:
         out.write_text(text)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise unwritable(out, why, "Give another file with --out.") from error
 
 
 def _result_of(job: str, server: str | None, state: Path) -> JobResult:

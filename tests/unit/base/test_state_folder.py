@@ -17,9 +17,27 @@ from edgeconv.base.state_folder import (
     default_state_folder,
     ensure_token,
     locked,
+    make_state_folder,
     read_endpoint,
     write_endpoint,
 )
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "/proc/edgeconv/state"])
+def test_a_folder_that_can_not_be_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeconvError, match=r"no folder|nothing can be written") as caught:
+        make_state_folder(tmp_path / name)
+    assert caught.value.reason is Reason.STATE_UNWRITABLE
+    assert caught.value.exit_code == 4
+    assert "EDGECONV_STATE" in caught.value.fix
+
+
+def test_a_folder_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    make_state_folder(tmp_path / "a" / "b")
+    make_state_folder(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+    assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 def test_the_default_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,8 @@ def test_state_folder(tmp_path: Path) -> None:
     assert checks.check_state_folder(tmp_path).state == "warn"
     file = tmp_path / "file"
     file.touch()
-    assert checks.check_state_folder(file).state == "fail"
+    for bad in (file, file / "below", Path("/proc/edgeconv")):
+        assert checks.check_state_folder(bad).state == "fail"
 
 
 def test_disk_looks_at_the_nearest_folder_that_is_there(tmp_path: Path) -> None:

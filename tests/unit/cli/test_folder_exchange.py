@@ -13,7 +13,11 @@ import pytest
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.cli import folder_exchange
-from edgeconv.cli.folder_exchange import check_writable, exchanged_at_the_end
+from edgeconv.cli.folder_exchange import (
+    check_file_writable,
+    check_writable,
+    exchanged_at_the_end,
+)
 
 LAST = "result.json"
 Kind = Callable[[Path, pytest.MonkeyPatch], Path]
@@ -175,18 +179,29 @@ def test_a_mount_point_is_written_inside(tmp_path: Path, monkeypatch: pytest.Mon
     assert (_content(out), out.stat().st_ino) == ({LAST: "1"}, number)
 
 
-@pytest.mark.parametrize("named", ["out", "out/deeper/still", "file/below"])
+# /proc is closed to root too, who has the right to write there.
+@pytest.mark.parametrize("named", ["/proc/out", "/proc/out/deeper/still", "file/below"])
 def test_where_nothing_can_be_written_is_said_before_anything_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+    tmp_path: Path, named: str
 ) -> None:
     (tmp_path / "file").touch()
-    # The owner of a test may be one to whom no folder is closed.
-    monkeypatch.setattr(folder_exchange, "_may_write", lambda folder: folder != tmp_path)
     with pytest.raises(EdgeconvError, match="can't be written") as caught:
         check_writable(tmp_path / named)
     assert caught.value.reason is Reason.OUTPUT_UNWRITABLE
     assert caught.value.violations[0].field == "out"
     assert "--out" in caught.value.fix
+
+
+@pytest.mark.parametrize("named", ["/proc/x.html", "file/x.html", "none/x.html"])
+def test_a_file_that_can_not_be_written_is_refused(tmp_path: Path, named: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeconvError, match="can't be written") as caught:
+        check_file_writable(tmp_path / named)
+    assert caught.value.reason is Reason.OUTPUT_UNWRITABLE
+    check_file_writable(tmp_path / "file")
+    check_file_writable(tmp_path / "new")
+    check_file_writable(Path("/dev/null"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_that_can_be_written_in_a_closed_one_is_written_inside(
