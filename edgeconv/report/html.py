@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from edgeconv import __version__
 from edgeconv.base.quantities import format_bytes, format_ns
-from edgeconv.report import cells
+from edgeconv.report import cells, reproduction
 from edgeconv.report.bar_plots import plot_latency, plot_steps, plot_wait
 from edgeconv.report.highlights import highlights
 from edgeconv.report.legend import quality_lines
@@ -69,6 +69,7 @@ def render_html(result: JobResult) -> str:
         target_class=target_class,
         quality_lines=quality_lines(result),
         variant_notes=variant_notes,
+        reproduction=reproduction,
         version=__version__,
     )
 

@@ -94,7 +94,9 @@ class JobResult(_Model):
     """A conversion and all its variants.
 
     `source` is the file that was converted, as a path from the folder of this result; empty
-    in a result that was not written by `convert`.
+    in a result that was not written by `convert`. `shapes` has the whole shape of every input
+    as it was converted, "1,3,224,224"; `data_digests` the digest of each dataset by what it
+    was used for.
     """
 
     schema_version: Literal[1] = 1
@@ -110,3 +112,5 @@ class JobResult(_Model):
     ended_ns: int = 0
     toolchain: dict[str, str] = {}
     notes: tuple[Note, ...] = ()
+    shapes: dict[str, str] = {}
+    data_digests: dict[str, str] = {}

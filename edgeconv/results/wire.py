@@ -50,6 +50,8 @@ def job_result(conversion: conversions_pb2.Conversion) -> JobResult:
         ended_ns=conversion.end_time.ToNanoseconds(),
         toolchain=dict(conversion.toolchain),
         notes=_notes(conversion.notes),
+        shapes=dict(conversion.shapes),
+        data_digests=dict(conversion.data_digests),
     )
 
 

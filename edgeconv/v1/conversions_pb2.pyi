@@ -502,6 +502,46 @@ class Conversion(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class ShapesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class DataDigestsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -514,6 +554,8 @@ class Conversion(_message.Message):
     TOOLCHAIN_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    SHAPES_FIELD_NUMBER: _builtins.int
+    DATA_DIGESTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"conversions/{id}"."""
     model_version: _builtins.str
@@ -552,6 +594,16 @@ class Conversion(_message.Message):
     def notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Note]:
         """What a user should know of the whole job."""
 
+    @_builtins.property
+    def shapes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Whole shape of every input as it was converted: input name to "1,3,224,224"."""
+
+    @_builtins.property
+    def data_digests(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Digest of each dataset that was used, by what it was used for ("calibration",
+        "evaluation").
+        """
+
     def __init__(
         self,
         *,
@@ -567,10 +619,12 @@ class Conversion(_message.Message):
         toolchain: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         sequence: _builtins.int = ...,
         notes: _abc.Iterable[Global___Note] | None = ...,
+        shapes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        data_digests: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "model_version", b"model_version", "name", b"name", "notes", b"notes", "recipe", b"recipe", "sequence", b"sequence", "state", b"state", "steps", b"steps", "toolchain", b"toolchain", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "data_digests", b"data_digests", "end_time", b"end_time", "error", b"error", "model_version", b"model_version", "name", b"name", "notes", b"notes", "recipe", b"recipe", "sequence", b"sequence", "shapes", b"shapes", "state", b"state", "steps", b"steps", "toolchain", b"toolchain", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

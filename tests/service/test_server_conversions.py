@@ -212,6 +212,9 @@ def test_data_is_found_by_role_or_by_the_recipes_name(play: Play) -> None:
         ):
             conversion, _ = await service.convert(model, recipe, datasets=datasets)
             assert conversion.state == pb.CONVERSION_STATE_SUCCEEDED, recipe
+            assert conversion.data_digests["calibration"].startswith("sha256:")
+            assert all(each.count(",") for each in conversion.shapes.values())
+            assert conversion.shapes
         for recipe, datasets, field in (
             (named, {}, "datasets.train"),
             (int8, {"other": data}, "datasets.other"),

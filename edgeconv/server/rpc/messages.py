@@ -13,6 +13,7 @@ from google.rpc import status_pb2
 from pydantic import BaseModel
 
 from edgeconv.base.errors import EdgeconvError
+from edgeconv.recipe.plan import SOURCE
 from edgeconv.results.status import to_status
 from edgeconv.server.progress import ProgressNow
 from edgeconv.server.records import (
@@ -162,7 +163,22 @@ def conversion_head(record: ConversionRecord) -> conversions_pb2.Conversion:
         toolchain=record.toolchain,
         sequence=record.sequence,
         notes=[parsed(note, conversions_pb2.Note()) for note in record.notes],
+        shapes=_shapes(record.plan),
+        data_digests={
+            key.removeprefix("data:"): each.digest
+            for key, each in record.inputs.items()
+            if key != SOURCE
+        },
     )
+
+
+def _shapes(plan: dict[str, Any]) -> dict[str, str]:
+    """The inputs' shapes, as the step has them that runs the source."""
+    for step in plan.get("steps", ()):
+        if step["id"] == plan.get("reference"):
+            shapes = step["options"].get("shapes", {})
+            return {name: ",".join(map(str, shape)) for name, shape in shapes.items()}
+    return {}
 
 
 def conversion(view: ConversionView) -> conversions_pb2.Conversion:
