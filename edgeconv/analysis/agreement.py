@@ -228,14 +228,35 @@ def accuracy(outputs: NDArray[Any], labels: NDArray[Any]) -> float:
     Args:
         outputs: Scores of shape [samples, …, classes]; axes of size 1 that the labels
             don't have are left out.
-        labels: Integers of shape [samples, …].
+        labels: Numbers of classes from 0, of shape [samples, …]; or one-hot, with an axis
+            of classes at the end.
 
     Raises:
         ValueError: the outputs are not scores for these labels.
     """
     if outputs.ndim < 2 or outputs.shape[-1] < 2:
         raise ValueError(f"outputs of shape {outputs.shape} hold no classes along the last axis")
+    classes = outputs.shape[-1]
     found = np.argmax(outputs, axis=-1)
+    if _is_one_hot(labels, classes, found.size):
+        labels = np.argmax(labels, axis=-1)
     if found.size != labels.size:
-        raise ValueError(f"{found.shape} predictions don't fit labels of {labels.shape}")
+        raise ValueError(
+            f"{found.shape} predictions don't fit labels of {labels.shape}; give the number of"
+            " the class for each, or one-hot labels"
+        )
+    least, most = labels.min(), labels.max()
+    if least < 0 or most >= classes:
+        raise ValueError(
+            f"labels reach from {least} to {most}, but there are {classes} classes, 0 to"
+            f" {classes - 1}"
+        )
     return float(np.mean(found.reshape(-1) == labels.reshape(-1)))
+
+
+def _is_one_hot(labels: NDArray[Any], classes: int, rows: int) -> bool:
+    """Whether each of the rows has a single 1 and zeros."""
+    if labels.shape[-1:] != (classes,) or labels.size != rows * classes:
+        return False
+    zeros_and_ones = bool(np.all((labels == 0) | (labels == 1)))
+    return zeros_and_ones and bool(np.all(np.sum(labels, axis=-1, dtype=np.int64) == 1))

@@ -112,7 +112,7 @@ def _agreement(
     scores: NDArray[Any],
     options: VerifyOptions,
 ) -> Agreement:
-    outputs, notes = [], [Note(kind="info", message=each) for each in facts.get("notes", ())]
+    outputs, notes = [], [Note(kind="fallback", message=each) for each in facts.get("notes", ())]
     notes += count_notes(samples)
     for place, (name, comparison) in enumerate(figures.items()):
         labelled = not place and bool(facts["metric"])

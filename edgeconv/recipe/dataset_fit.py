@@ -48,6 +48,12 @@ def check_fit(
         )
 
 
+def unread_arrays(dataset: DatasetInspection, inputs: Sequence[DeclaredTensor]) -> list[str]:
+    """The arrays that stand for no input and are no labels, so that nothing reads them."""
+    read = {LABEL, *(tensor.name for tensor in inputs)}
+    return [array.name for array in dataset.arrays if array.name not in read]
+
+
 def _mismatch(
     tensor: DeclaredTensor, wanted: Axes, array: DeclaredTensor | None, have: Sequence[str]
 ) -> str:

@@ -119,6 +119,7 @@ def plan(
     has_calibration: bool,
     has_evaluation: bool,
     same_data: bool = False,
+    samples: int | None = None,
 ) -> Plan:
     """The steps that make the recipe's variants; shared prefixes appear once.
 
@@ -126,13 +127,28 @@ def plan(
         shapes: Whole input shapes by name, for dynamic axes.
         same_data: Calibration and evaluation are one dataset: every fourth sample goes
             to calibration, the others to evaluation.
+        samples: How many it has, to be told in the notes.
 
     Raises:
         EdgeconvError: SHAPE_INVALID, DIMENSION_UNKNOWN.
     """
     resolved = resolve_shapes(inspection.inputs, shapes)
     builder = _Builder(recipe, inspection, resolved, has_calibration, has_evaluation, same_data)
-    return builder.build()
+    made = builder.build()
+    return made.model_copy(update={"notes": _split_notes(samples)}) if builder.split else made
+
+
+def _split_notes(samples: int | None) -> tuple[str, ...]:
+    if samples is None:
+        return ("One dataset serves both: every fourth sample calibrates, the others evaluate.",)
+    calibrate = -(-samples // 4)
+    verb = "calibrates" if calibrate == 1 else "calibrate"
+    rest = samples - calibrate
+    others = "the other one evaluates" if rest == 1 else f"the other {rest} evaluate"
+    return (
+        f"One dataset serves both: {calibrate} of {samples} samples {verb}, every fourth from the"
+        f" first on; {others}.",
+    )
 
 
 class _Builder:
@@ -150,7 +166,7 @@ class _Builder:
         self._shapes = shapes
         self._has_calibration = has_calibration
         self._has_evaluation = has_evaluation
-        self._split = same_data and has_calibration and has_evaluation
+        self.split = same_data and has_calibration and has_evaluation
         self._steps: dict[str, PlannedStep] = {}
         self._by_content: dict[str, str] = {}
 
@@ -178,20 +194,12 @@ class _Builder:
             variants=tuple(self._with_parents(variants)),
             refused=tuple(refused),
             reference=reference,
-            notes=self._notes(),
         )
-
-    def _notes(self) -> tuple[str, ...]:
-        if self._split:
-            return (
-                "One dataset serves both: every fourth sample calibrates, the others evaluate.",
-            )
-        return ()
 
     def _reference(self) -> str:
         options = ReferenceOptions(
             shapes=self._shapes,
-            split="held-out" if self._split else "all",
+            split="held-out" if self.split else "all",
             seed=self._recipe.seed,
         )
         inputs = {"source": SOURCE}
@@ -218,7 +226,7 @@ class _Builder:
         stages: list[tuple[StepKind, str, Options]] = []
         for use in spec.passes:
             options = use.parsed()
-            if self._split and isinstance(options, PruneOptions):
+            if self.split and isinstance(options, PruneOptions):
                 options = options.model_copy(update={"split": "calibration"})
             stages.append((StepKind.PASS, use.name, options))
         finish = _FINISH.get(spec.precision)
@@ -226,7 +234,7 @@ class _Builder:
             options = Int8StaticOptions(
                 method=spec.calibration.method,
                 percentile=spec.calibration.percentile,
-                split="calibration" if self._split else "all",
+                split="calibration" if self.split else "all",
             )
             stages.append((StepKind.FINISH, finish, options))
         elif finish is not None:
@@ -253,7 +261,7 @@ class _Builder:
         chain += self._chain(f"{name}.{target}", stages, StepKind.FINISH, chain[-1])
         bounds = VerifyOptions(
             precision=spec.precision,
-            split="held-out" if self._split else "all",
+            split="held-out" if self.split else "all",
             lossy=bool(spec.passes),
             min_snr_db=spec.min_snr_db,
             max_drop=spec.max_drop,

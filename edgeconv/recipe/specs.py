@@ -175,7 +175,7 @@ SPECS: tuple[StepSpec, ...] = (
     ),
     StepSpec(StepKind.INTAKE, "intake", "Turns a model into a Program.", 3, ShapeOptions),
     StepSpec(
-        StepKind.REFERENCE, "reference", "Runs the source in its own framework.", 1,
+        StepKind.REFERENCE, "reference", "Runs the source in its own framework.", 2,
         ReferenceOptions,
     ),
     StepSpec(
@@ -200,7 +200,7 @@ SPECS: tuple[StepSpec, ...] = (
         StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 3,
         Int8WeightsOptions, _BOTH,
     ),
-    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 5, VerifyOptions),
+    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 6, VerifyOptions),
 )  # fmt: skip
 
 _BY_NAME = {(spec.kind, spec.name): spec for spec in SPECS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.bench.request import MeasureRequest
-from edgeconv.recipe.dataset_fit import check_fit
+from edgeconv.recipe.dataset_fit import LABEL, check_fit, unread_arrays
 from edgeconv.recipe.inspection import Inspection
 from edgeconv.recipe.named import recipe_from_flags
 from edgeconv.recipe.plan import CALIBRATION, EVALUATION, SOURCE, Plan, plan
@@ -98,7 +98,7 @@ async def prepare_conversion(
         device_selector=selector,
         benchmark=asdict(benchmark),
         toolchain=dict(toolchain),
-        notes=[Note(kind="info", message=note).model_dump(mode="json") for note in planned.notes],
+        notes=[note.model_dump(mode="json") for note in _notes(planned, data, model.inspection)],
         variants=_variants(recipe, planned),
     )
 
@@ -154,6 +154,7 @@ def _plan(
     data: Mapping[str, DatasetRecord],
 ) -> Plan:
     digests = {dataset.digest for dataset in data.values()}
+    evaluation = data.get("evaluation")
     return plan(
         recipe,
         inspection,
@@ -161,7 +162,23 @@ def _plan(
         has_calibration="calibration" in data,
         has_evaluation="evaluation" in data,
         same_data=len(data) == 2 and len(digests) == 1,
+        samples=evaluation.inspection.samples if evaluation and evaluation.inspection else None,
     )
+
+
+def _notes(
+    planned: Plan, data: Mapping[str, DatasetRecord], inspection: Inspection
+) -> Iterator[Note]:
+    for message in planned.notes:
+        yield Note(kind="info", message=message)
+    inspected = [each.inspection for each in data.values() if each.inspection]
+    unread = [name for each in inspected for name in unread_arrays(each, inspection.inputs)]
+    for name in dict.fromkeys(unread):
+        message = (
+            f"Array {name!r} of the data is not read: no input of the model has that name, and"
+            f" labels stand in {LABEL!r}."
+        )
+        yield Note(kind="dropped", subject=name, message=message)
 
 
 def _variants(recipe: Recipe, planned: Plan) -> list[VariantRecord]:

@@ -166,3 +166,19 @@ def test_accuracy_leaves_out_axes_of_one(axes: tuple[int, ...]) -> None:
 def test_accuracy_of_what_are_no_scores_is_refused(axes: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"don't fit|hold no classes"):
         accuracy(np.zeros(axes), np.zeros(4, np.int64))
+
+
+SCORES_OF_TWO = np.array([[0.1, 0.7, 0.2], [0.8, 0.1, 0.1]])
+
+
+def test_accuracy_reads_one_hot_labels() -> None:
+    assert accuracy(SCORES_OF_TWO, np.array([[0, 1, 0], [0, 0, 1]])) == 0.5
+    assert accuracy(SCORES_OF_TWO[:, np.newaxis], np.array([[0, 1, 0], [1, 0, 0]])) == 1.0
+    with pytest.raises(ValueError, match="one-hot"):
+        accuracy(SCORES_OF_TWO, np.array([[0, 1, 1], [0, 0, 1]]))
+
+
+@pytest.mark.parametrize("labels", [[1, 9], [-1, 0]])
+def test_labels_beyond_the_classes_are_refused(labels: list[int]) -> None:
+    with pytest.raises(ValueError, match=f"from {min(labels)} to {max(labels)}, but there are 3"):
+        accuracy(SCORES_OF_TWO, np.array(labels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.recipe.dataset_fit import check_fit
+from edgeconv.recipe.dataset_fit import check_fit, unread_arrays
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType
 
@@ -89,3 +89,11 @@ def test_known_shapes_close_open_axes() -> None:
     # With a batch of four, an array per sample can't stand for it.
     with pytest.raises(EdgeconvError, match="image"):
         check_fit(dataset, _INPUTS, {"image": (4, 3, 8, 20), "ids": (16,)})
+
+
+def test_arrays_that_nothing_reads_are_told() -> None:
+    dataset = _dataset(
+        image=("float32", (5, 3, 8, 20)), ids=("int64", (5, 16)), label=("int64", (5,)),
+        labels=("int64", (5,)), extra=("float32", (5, 2)),
+    )  # fmt: skip
+    assert unread_arrays(dataset, _INPUTS) == ["labels", "extra"]
