@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeconv.base.digests import digest_bundle, digest_file
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.cli.first_look import check_first_bytes
 from edgeconv.cli.names import slug
 from edgeconv.results.wire import enum_word
 
@@ -27,16 +28,12 @@ def model_files(model: Path, more: Sequence[Path] = ()) -> list[Path]:
     stands in the model's bytes and it has the form of a data file.
 
     Raises:
-        EdgeconvError: FIELD_INVALID for a path that is no file.
+        EdgeconvError: FIELD_INVALID for a path that is no file; MODEL_UNREADABLE for a model
+            that is seen to be none at once.
     """
     for path in (model, *more):
-        if not path.is_file():
-            raise EdgeconvError(
-                Reason.FIELD_INVALID,
-                f"There is no file {str(path)!r}.",
-                violations=[FieldViolation("model", "no such file")],
-                path=path,
-            )
+        _check_is_file(path, "model")
+    check_first_bytes(model)
     named = [] if model.suffix != ".onnx" or more else _named_beside(model)
     return [model, *more, *named]
 
@@ -105,20 +102,26 @@ def dataset_name(path: Path) -> str:
     Raises:
         EdgeconvError: FIELD_INVALID for a path that is no file.
     """
-    if not path.is_file():
-        raise EdgeconvError(
-            Reason.FIELD_INVALID,
-            f"There is no file {str(path)!r}.",
-            violations=[FieldViolation("data", "no such file")],
-            path=path,
-        )
+    _check_is_file(path, "data")
     digest = digest_bundle({path.name: digest_file(path)}).removeprefix("sha256:")
     return f"datasets/{slug(path)[: _LONGEST_NAME - 9]}-{digest[:8]}"
 
 
+def _check_is_file(path: Path, field: str) -> None:
+    if path.is_file():
+        return
+    there = path.exists()
+    raise EdgeconvError(
+        Reason.FIELD_INVALID,
+        f"{str(path)!r} is no regular file." if there else f"There is no file {str(path)!r}.",
+        violations=[FieldViolation(field, "no regular file" if there else "no such file")],
+        path=path,
+    )
+
+
 def _named_beside(model: Path) -> list[Path]:
     candidates = [path for path in sorted(model.parent.iterdir()) if _may_be_data(model, path)]
-    if not candidates or not model.stat().st_size:
+    if not candidates:
         return []
     with model.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return [path for path in candidates if data.find(path.name.encode()) >= 0]

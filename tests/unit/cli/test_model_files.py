@@ -36,13 +36,37 @@ def test_external_data_comes_with_its_model(tmp_path: Path, location: str) -> No
 
 def test_a_model_without_data_is_alone(tmp_path: Path) -> None:
     model = tmp_path / "net.pt2"
-    model.write_bytes(b"net.pt2.data")
+    model.write_bytes(b"PK\x03\x04 net.pt2.data")
     (tmp_path / "net.pt2.data").touch()
     assert model_files(model) == [model]
-    empty = tmp_path / "empty.onnx"
-    empty.touch()
-    (tmp_path / "empty.onnx.data").touch()
-    assert model_files(empty) == [empty]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        (b"garbage", "it is text"),
+        (f"<html> {'é' * 600}".encode(), "it is text"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "pointer of Git LFS"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+def test_what_is_seen_to_be_no_model_is_refused_at_once(
+    tmp_path: Path, content: bytes, why: str, suffix: str
+) -> None:
+    model = tmp_path / f"bad.{suffix}"
+    model.write_bytes(content)
+    with pytest.raises(EdgeconvError, match=why) as caught:
+        model_files(model)
+    assert caught.value.reason is Reason.MODEL_UNREADABLE
+    assert f"bad.{suffix}" in caught.value.message
+
+
+def test_a_device_is_no_regular_file() -> None:
+    with pytest.raises(EdgeconvError, match="'/dev/null' is no regular file"):
+        model_files(Path("/dev/null"))
+    with pytest.raises(EdgeconvError, match="'/dev/null' is no regular file"):
+        dataset_name(Path("/dev/null"))
 
 
 def test_given_files_are_taken_as_they_are(tmp_path: Path) -> None:
