@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"
 REPORT = "report.html"
+FAILED = "failed"
+"""The folder of the artifacts that were made and do not agree with their source."""
 
 
 def source_path(model: Path, out: Path) -> str:
@@ -93,14 +95,16 @@ def artifact_paths(variant: VariantResult) -> dict[str, str]:
     """Name of each file of an artifact → where it is written, relative to the folder.
 
     An artifact of one file is "{variant}.{target}"; several files refer to each other by
-    name, so they keep their names in a folder of the variant's.
+    name, so they keep their names in a folder of the variant's. What is not verified lies
+    in a folder of its own, so that nobody takes it for good.
     """
+    top = "" if variant.state == "verified" else f"{FAILED}/"
     names = [check_file_name(file.name) for file in variant.files]
     recipe_variant = check_file_name(variant.recipe_variant)
     target = check_file_name(variant.target)
     if len(names) == 1:
-        return {names[0]: f"{recipe_variant}.{target}"}
-    return {name: f"{recipe_variant}-{target}/{name}" for name in names}
+        return {names[0]: f"{top}{recipe_variant}.{target}"}
+    return {name: f"{top}{recipe_variant}-{target}/{name}" for name in names}
 
 
 def _download(
@@ -109,13 +113,13 @@ def _download(
     from edgeconv.cli.transfer_progress import transfer
     from edgeconv.v1 import files_pb2
 
-    if variant.state != "verified" or not variant.files:
+    if not variant.files:
         return variant
     paths = artifact_paths(variant)
     files: list[FileResult] = []
     for file in variant.files:
         target = folder / paths[file.name]
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         wanted = files_pb2.File(name=file.name, digest=file.digest, size_bytes=file.size_bytes)
         with transfer(terminal, f"downloading {paths[file.name]}") as progress:
             client.download(f"{job}/variants/{variant.name}", wanted, target, progress)

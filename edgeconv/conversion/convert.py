@@ -196,7 +196,7 @@ class _Conversion:
 
 def _lost(variant: PlannedVariant, agreement: Agreement) -> EdgeconvError:
     bad = [each for each in agreement.outputs if not each.passed]
-    words = "; ".join(f"output {each.output!r} misses {each.bound or 'its bound'}" for each in bad)
+    words = "; ".join(each.miss() for each in bad)
     notes = " ".join(note.message for note in agreement.notes if note.kind == "flagged")
     return EdgeconvError(
         Reason.AGREEMENT_LOST,

@@ -24,6 +24,23 @@ class OutputAgreement(BaseModel):
     passed: bool = False
     bound: str = ""
 
+    def miss(self) -> str:
+        """What it reached and what was asked: "output 'y': 41.2 dB, asked ≥ 50 dB"."""
+        if not self.bound:
+            return f"output {self.output!r} misses its bound"
+        return f"output {self.output!r}: {self._reached()}, asked {self.bound}"
+
+    def _reached(self) -> str:
+        """Rounded down: what misses a bound does not read as if it were reached."""
+        if self.snr_db is not None:
+            return f"{math.floor(10 * self.snr_db) / 10:.1f} dB"
+        if self.equal_share is not None:
+            return f"{math.floor(1e4 * self.equal_share) / 1e4:g} equal"
+        if self.max_abs_error is None:
+            return "no figure"
+        of = "" if self.max_abs_reference is None else f" of at most {self.max_abs_reference:.3g}"
+        return f"an error of {self.max_abs_error:.3g}{of}"
+
     def closeness_db(self) -> float | None:
         """How close the output is: its ratio, or where it has none, what its error is worth.
 

@@ -118,6 +118,26 @@ def test_a_conversion_writes_files_result_and_report(
     )
 
 
+def test_the_files_of_what_lost_its_agreement_are_written_apart(
+    service: Service, model: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "targets: [onnx]\nvariants: {fp32: {}, fp16: {precision: fp16, min_snr_db: 250}}\n"
+    )
+    out = tmp_path / "out"
+    done = service.run(
+        "convert", model, "--recipe", recipe, "--device", "none", "--out", out, "--json"
+    )
+    result = JobResult.model_validate_json(done.stdout)
+    lost = result.variants[1]
+    assert (lost.state, lost.path) == ("failed", "failed/fp16.onnx")
+    assert digest_file(out / lost.path) == lost.files[0].digest
+    assert lost.error is not None
+    assert " dB, asked ≥ 250 dB" in lost.error.message
+    assert "`failed`" in lost.error.fix
+
+
 def test_words_go_to_standard_output_and_progress_to_standard_error(
     service: Service, model: Path, tmp_path: Path
 ) -> None:

@@ -236,13 +236,14 @@ def _lost_agreement(variant: str, verified: StepOutput) -> EdgeconvError | None:
         return None
     outputs = agreement.outputs if agreement else ()
     failed = [output for output in outputs if not output.passed]
-    listed = "; ".join(f"output {o.output!r} misses {o.bound or 'its bound'}" for o in failed)
+    listed = "; ".join(output.miss() for output in failed)
     notes = agreement.notes if agreement else ()
     flagged = " ".join(note.message for note in notes if note.kind == "flagged")
     words = listed or flagged.rstrip(".") or "a bound was missed"
     return EdgeconvError(
         Reason.AGREEMENT_LOST,
         f"Variant {variant!r} does not compute what the source does: {words}.",
-        fix="Its files are kept for a look; another precision or method may agree better.",
+        fix="Its files are written into the folder `failed` beside the report, for a look; another"
+        " precision or method may agree better.",
         variant=variant,
     )

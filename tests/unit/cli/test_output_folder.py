@@ -44,6 +44,13 @@ def test_one_file_is_named_after_its_variant_and_several_keep_their_names() -> N
     }
 
 
+def test_what_failed_lies_apart() -> None:
+    one = _variant("model.onnx").model_copy(update={"state": "failed"})
+    assert artifact_paths(one) == {"model.onnx": "failed/int8.onnx"}
+    two = _variant("model.onnx", "w.data").model_copy(update={"state": "failed"})
+    assert artifact_paths(two)["w.data"] == "failed/int8-onnx/w.data"
+
+
 @pytest.mark.parametrize(
     "variant", [_variant("../up"), _variant("m.onnx", recipe_variant="../x")], ids=["file", "name"]
 )
@@ -83,7 +90,7 @@ def test_a_result_of_another_make_does_not_count(tmp_path: Path) -> None:
 
 
 def _write(result: JobResult, out: Path) -> JobResult:
-    # Without verified variants nothing is downloaded: no server is asked.
+    # Without files nothing is downloaded: no server is asked.
     return write_job(cast(Client, None), result, out, Terminal())
 
 
