@@ -107,13 +107,19 @@ def download_command(name: str, out: Path, server: str | None, state: Path) -> N
 @server_options
 @json_option
 def delete_command(name: str, server: str | None, state: Path) -> None:
-    """Forgets a version; conversions of it keep their results."""
+    """Forgets one version: the newest one where NAME is a model; MODEL/2 names another.
+
+    Conversions of it keep their results.
+    """
     from edgeconv.cli.describe import say_done
     from edgeconv.cli.names import version_name
 
     full = version_name(name)
     with connected(server, state) as client:
-        if full.endswith("/latest"):
-            full = client.get_model_version(full).name
+        full = client.get_model_version(full).name
         client.delete_model_version(full)
-    say_done(full, "deleted", terminal_of())
+        kept = [each.name for each in client.list_model_versions(full.rsplit("/versions/")[0])]
+    terminal = terminal_of()
+    say_done(full, "deleted", terminal)
+    if kept:
+        terminal.say(f"Other versions of the model are kept: {', '.join(kept)}.")

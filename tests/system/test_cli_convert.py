@@ -241,6 +241,10 @@ def test_models(service: Service, model: Path, tmp_path: Path) -> None:
     assert Path(path).read_bytes() == model.read_bytes()
     assert service.run("models", "download", "shelf", "--out", tmp_path).returncode == 4
     assert len(service.read("models", "list", "shelf")["model_versions"]) == 1
+    again = service.read("models", "upload", model, "--model", "shelf")
+    told = service.run("models", "delete", "shelf")
+    assert told.stdout == f"{again['name']} deleted.\n"
+    assert f"kept: {uploaded['name']}." in told.stderr
     assert service.read("models", "delete", "shelf")["name"] == uploaded["name"]
     assert service.run("models", "get", "shelf").returncode == 4
 
