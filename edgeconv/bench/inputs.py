@@ -21,7 +21,8 @@ from edgeconv.runtimes.session import DYNAMIC
 Feeds = dict[str, NDArray[Any]]
 
 _SEED = 0
-_TOKENS = 100
+TOKENS = 100
+"""Synthetic integers lie below it."""
 _SAMPLE_RATE_HZ = 16_000
 _SYNTHETIC_SAMPLES = 8
 _MOST_TIMED_SAMPLES = 16
@@ -88,7 +89,7 @@ def held_bytes(samples: Sequence[Feeds]) -> int:
 
 
 def synthetic_array(
-    spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator
+    spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator, *, tokens: int = TOKENS
 ) -> NDArray[Any]:
     """A random array for an input, of its dtype, that respects what its name tells.
 
@@ -99,6 +100,7 @@ def synthetic_array(
 
     Args:
         shape: That of the array; any axes may stand before those of the input.
+        tokens: How many integers there are, from 0 on.
     """
     if spec.dtype.is_floating:
         name = "float32" if spec.dtype is DType.BFLOAT16 else spec.dtype.value
@@ -114,7 +116,7 @@ def synthetic_array(
         bounds = np.iinfo(spec.dtype.value)
         values = rng.integers(bounds.min, bounds.max + 1, shape)
     else:
-        values = rng.integers(0, _TOKENS, shape)
+        values = rng.integers(0, tokens, shape)
     return values.astype(spec.dtype.value)
 
 

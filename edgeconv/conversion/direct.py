@@ -21,8 +21,8 @@ from edgeconv.conversion.onnx_file import (
     strip,
 )
 from edgeconv.conversion.program import Artifact
-from edgeconv.conversion.samples import synthesize
 from edgeconv.conversion.sources import OnnxSource, signature_of
+from edgeconv.conversion.synthetic import run_synthetic
 from edgeconv.recipe.specs import StepKind, spec_of
 from edgeconv.results.effect import Effect, Note
 from edgeconv.results.lineage import Lineage, LineageStep
@@ -51,8 +51,8 @@ def take_directly(
         ) from fault
     notes = _copy(model, source, out_folder)
     runner = OnnxSource(out_folder / ONNX_FILE, shapes)
-    sample = next(iter(synthesize(runner.inputs, count=1, seed=0)))
-    signature = signature_of(runner, runner.run(sample))
+    _, made, _ = run_synthetic(runner, lambda few: runner.run(next(iter(few))), count=1, seed=0)
+    signature = signature_of(runner, made)
     counts = operator_counts(model)
     effect = Effect(
         step="direct",

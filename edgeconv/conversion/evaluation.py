@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.conversion.samples import Samples, fit_samples, read_arrays, read_npz, synthesize
+from edgeconv.conversion.samples import Samples, fit_samples, read_arrays, read_npz
 from edgeconv.recipe.signature import TensorSpec
 from edgeconv.results.effect import Note
 
@@ -44,11 +44,6 @@ def count_notes(samples: Samples) -> list[Note]:
     more = " With one, nothing varies: there are no ratios." if count == 1 else ""
     message = f"Compared on only {words}; at least {LEAST_SAMPLES} tell more.{more}"
     return [Note(kind="flagged" if count == 1 else "info", message=message)]
-
-
-def synthetic_samples(inputs: Sequence[TensorSpec], *, count: int, seed: int) -> Samples:
-    """At least 16 seeded samples, where there is no data."""
-    return synthesize(inputs, count=max(count, LEAST_SAMPLES), seed=seed)
 
 
 def stored_samples(folder: Path, inputs: Sequence[TensorSpec]) -> Samples:

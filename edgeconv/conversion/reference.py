@@ -14,13 +14,14 @@ from edgeconv.conversion.calls import Report, StepCall
 from edgeconv.conversion.evaluation import (
     DEVICE_SAMPLES,
     DEVICE_SAMPLES_FILE,
+    LEAST_SAMPLES,
     OUTPUTS_FILE,
     SAMPLES_FILE,
     dataset_samples,
-    synthetic_samples,
 )
 from edgeconv.conversion.samples import Samples, write_arrays
 from edgeconv.conversion.sources import Source, open_source, signature_of
+from edgeconv.conversion.synthetic import run_synthetic
 from edgeconv.recipe.specs import ReferenceOptions
 
 METRIC = "accuracy"
@@ -42,13 +43,19 @@ def make_reference(call: StepCall, options: ReferenceOptions, report: Report) ->
             the outputs depend on the values of the inputs; RUNTIME_REFUSED.
     """
     source = open_source(call.inputs["source"].folder, options.shapes)
+    said: list[str] = []
     if "evaluation" in call.inputs:
         folder = call.inputs["evaluation"].folder
         samples = dataset_samples(folder, source.inputs, options.split)
+        outputs = run_all(source, samples, report)
     else:
-        samples = synthetic_samples(source.inputs, count=options.samples, seed=options.seed)
+        samples, outputs, said = run_synthetic(
+            source,
+            lambda samples: run_all(source, samples, report),
+            count=max(options.samples, LEAST_SAMPLES),
+            seed=options.seed,
+        )
         write_arrays(call.folder / SAMPLES_FILE, samples.inputs)
-    outputs = run_all(source, samples, report)
     write_arrays(call.folder / OUTPUTS_FILE, outputs)
     first = {name: array[:DEVICE_SAMPLES] for name, array in samples.inputs.items()}
     write_arrays(call.folder / DEVICE_SAMPLES_FILE, first)
@@ -61,7 +68,7 @@ def make_reference(call: StepCall, options: ReferenceOptions, report: Report) ->
         "metric": metric,
         "metric_reference": value,
         "signature": signature.model_dump(mode="json"),
-        "notes": notes,
+        "notes": [*said, *notes],
     }
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.base.sentences import clause
-from edgeconv.bench.inputs import synthetic_array
+from edgeconv.bench.inputs import TOKENS, synthetic_array
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec
 
@@ -161,10 +161,15 @@ def fit_samples(arrays: Mapping[str, NDArray[Any]], inputs: Sequence[TensorSpec]
     return Samples(fitted, labels, "dataset")
 
 
-def synthesize(inputs: Sequence[TensorSpec], *, count: int, seed: int) -> Samples:
+def synthesize(
+    inputs: Sequence[TensorSpec], *, count: int, seed: int, tokens: int = TOKENS
+) -> Samples:
     """Seeded samples; see `bench.inputs.synthetic_array`."""
     rng = np.random.default_rng(seed)
-    made = {spec.name: synthetic_array(spec, (count, *spec.shape), rng) for spec in inputs}
+    made = {
+        spec.name: synthetic_array(spec, (count, *spec.shape), rng, tokens=tokens)
+        for spec in inputs
+    }
     return Samples(made, None, "synthetic")
 
 
@@ -183,6 +188,7 @@ def _invalid(name: str, message: str) -> EdgeconvError:
     return EdgeconvError(
         Reason.DATASET_INVALID,
         f"Array {name!r} can't be used: {clause(message)}.",
+        fix="Write it with numpy.savez: finite numbers, one array per input, samples first.",
         violations=[FieldViolation(name, message)],
         array=name,
     )

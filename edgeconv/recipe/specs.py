@@ -179,7 +179,7 @@ SPECS: tuple[StepSpec, ...] = (
         ReferenceOptions,
     ),
     StepSpec(
-        StepKind.DIRECT, "direct", "Takes the user's own ONNX graph as it is.", 1, ShapeOptions
+        StepKind.DIRECT, "direct", "Takes the user's own ONNX graph as it is.", 2, ShapeOptions
     ),
     StepSpec(
         StepKind.PASS, "prune", "Removes whole channels and, with data, refits what is left.", 4,

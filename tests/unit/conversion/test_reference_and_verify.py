@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from edgeconv.base.errors import EdgeconvError, Reason
@@ -111,6 +111,63 @@ def test_without_data_at_least_16_synthetic_samples_are_kept(bench: Bench) -> No
     assert samples.shape == (16, 1, 64)
     outputs = read_npz(folder / "outputs.npz")["scores"]
     np.testing.assert_allclose(outputs[:, 0], dense_outputs(samples[:, 0], classes=10), atol=1e-5)
+
+
+class Table(nn.Module):
+    """A table of few rows."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = nn.Embedding(rows, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        made: Tensor = self.rows(ids).sum(1)
+        return made
+
+
+def table(folder: Path, rows: int, form: str) -> None:
+    ids = torch.zeros(1, 6, dtype=torch.int64)
+    if form == "pt2":
+        torch.export.save(torch.export.export(Table(rows), (ids,)), folder / "net.pt2")
+        return
+    weight = np.random.default_rng(0).standard_normal((rows, 8)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["rows", "ids"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 6, 8])],
+        [numpy_helper.from_array(weight, "rows")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, folder / "model.onnx")
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+@pytest.mark.parametrize(("rows", "most"), [(100, 99), (40, 31), (2, 1)])
+def test_a_small_table_gets_smaller_synthetic_integers(
+    rows: int, most: int, form: str, bench: Bench
+) -> None:
+    table(bench.source, rows, form)
+    facts = bench.reference()
+    samples = read_npz(bench.folder / "reference" / "samples.npz")
+    [ids] = samples.values()
+    assert ids.max() <= most
+    assert ids.max() > most / 2
+    if rows == 100:
+        assert facts["notes"] == []
+    else:
+        [note] = facts["notes"]
+        assert f"lie in 0…{most}, as" in note
+        assert "out of" in note
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_a_table_that_no_synthetic_integers_fit_asks_for_data(form: str, bench: Bench) -> None:
+    table(bench.source, 1, form)
+    with pytest.raises(EdgeconvError, match=r"runs with no synthetic inputs: .*out of") as caught:
+        bench.reference()
+    assert caught.value.reason is Reason.RUNTIME_REFUSED
+    assert "--data" in caught.value.fix
 
 
 def test_with_labels_there_is_an_accuracy(bench: Bench) -> None:
