@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.recipe.repeated_keys import find_repeated_key
 from edgeconv.recipe.specs import Options, StepKind, specs_of
 
 Target = Literal["onnx", "tflite"]
@@ -156,6 +157,12 @@ def _read_yaml(text: str) -> Any:
         _refuse("recipe", f"the recipe is larger than {MAX_RECIPE_BYTES} bytes")
     try:
         _check_tokens(text)
+        if repeated := find_repeated_key(text):
+            _refuse(
+                repeated.path,
+                f"the key {repeated.path!r} stands in line {repeated.first} and again in line"
+                f" {repeated.again}",
+            )
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         _refuse("recipe", f"not valid YAML: {' '.join(str(error).split())}")

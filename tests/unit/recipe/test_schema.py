@@ -112,3 +112,29 @@ def test_flags_with_pruning_keep_the_unpruned_variants_beside_it() -> None:
     recipe = recipe_from_flags(precisions=["fp32", "int8"], prune_ratio=0.25, data="d")
     assert list(recipe.variants) == ["fp32", "int8", "prune25-fp32", "prune25-int8"]
     assert recipe.variants["prune25-int8"].passes[0].parsed() == PruneOptions(ratio=0.25)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "words"),
+    [
+        (
+            "variants: {a: {}}\nseed: 1\nvariants: {b: {}}\n",
+            "variants",
+            "line 1 and again in line 3",
+        ),
+        (
+            "variants:\n  a: {}\n  a: {precision: fp16}\n",
+            "variants.a",
+            "line 2 and again in line 3",
+        ),
+        (
+            "variants: {a: {passes: [{prune: {ratio: 0.1, ratio: 0.2}}]}}",
+            "variants.a.passes.0.prune.ratio",
+            "line 1 and again in line 1",
+        ),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_its_lines(
+    text: str, field: str, words: str
+) -> None:
+    assert words in violations(text)[field]
