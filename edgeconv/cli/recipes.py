@@ -32,9 +32,10 @@ def check_command(file: Path) -> None:
     """Checks a recipe and prints it with all defaults filled in."""
     import yaml
 
-    from edgeconv.recipe.schema import parse_recipe
+    from edgeconv.recipe.schema import parse_recipe, with_pass_defaults
 
-    recipe = parse_recipe(file.read_text(encoding="utf-8", errors="replace"))
+    given = parse_recipe(file.read_text(encoding="utf-8", errors="replace"))
+    recipe = with_pass_defaults(given)
     terminal = terminal_of()
     if terminal.json:
         terminal.print_document(recipe)

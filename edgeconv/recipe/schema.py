@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.recipe.problem_words import problem_words
 from edgeconv.recipe.repeated_keys import find_repeated_key
 from edgeconv.recipe.specs import Options, StepKind, specs_of
 
@@ -128,6 +129,18 @@ class Recipe(BaseModel):
     )
 
 
+def with_pass_defaults(recipe: Recipe) -> Recipe:
+    """The same recipe with the defaults of each pass's own options filled in."""
+    variants = {}
+    for name, spec in recipe.variants.items():
+        passes = tuple(
+            use.model_copy(update={"options": use.parsed().model_dump(mode="json")})
+            for use in spec.passes
+        )
+        variants[name] = spec.model_copy(update={"passes": passes})
+    return recipe.model_copy(update={"variants": variants})
+
+
 def parse_recipe(text: str) -> Recipe:
     """The recipe of a YAML text.
 
@@ -199,7 +212,7 @@ def _violations(error: ValidationError, data: object) -> Iterator[FieldViolation
             known = _known_keys(path[:-1])
             yield FieldViolation(field, f"unknown key {path[-1]!r}{_suggest(path[-1], known)}")
         else:
-            yield FieldViolation(field, problem["msg"].removeprefix("Value error, "))
+            yield FieldViolation(field, problem_words(problem))
 
 
 def _known_keys(path: list[str]) -> list[str]:

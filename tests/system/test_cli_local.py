@@ -154,7 +154,8 @@ def test_doctor_finds_this_environment_healthy(tmp_path: Path) -> None:
 def test_doctor_ends_with_4_when_something_fails(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     done = _run("doctor", "--state", tmp_path / "state" / "below", folder=tmp_path)
-    assert done.returncode in (0, 2)
+    assert done.returncode == 4
+    assert "✗ state folder" in done.stdout
     refused = _run("doctor", "--server", "127.0.0.1:9", folder=tmp_path)
     assert refused.returncode == 4
     assert "✗ server" in refused.stdout
@@ -167,6 +168,7 @@ def test_recipes_are_checked_and_shown(tmp_path: Path) -> None:
     checked = _run("recipes", "check", "recipe.yaml", folder=tmp_path)
     assert "round_to" not in shown.stdout
     assert checked.returncode == 0, checked.stderr
+    assert "round_to: 8" in checked.stdout
     (tmp_path / "recipe.yaml").write_text("version: 1\nvariant: {}\n")
     refused = _run("recipes", "check", "recipe.yaml", folder=tmp_path)
     assert refused.returncode == 3

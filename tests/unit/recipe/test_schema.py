@@ -6,7 +6,7 @@ import pytest
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.named import recipe_from_flags
-from edgeconv.recipe.schema import MAX_RECIPE_BYTES, parse_recipe
+from edgeconv.recipe.schema import MAX_RECIPE_BYTES, parse_recipe, with_pass_defaults
 from edgeconv.recipe.specs import PruneOptions
 
 WHOLE = """
@@ -41,7 +41,7 @@ def test_a_whole_recipe_is_read() -> None:
 
 def test_a_pass_without_options_may_stand_as_its_name_if_it_needs_none() -> None:
     found = violations("variants: {a: {passes: [prune]}}")
-    assert found["variants.a.passes.0.ratio"] == "Field required"
+    assert found["variants.a.passes.0.ratio"] == "it is needed"
 
 
 @pytest.mark.parametrize(
@@ -138,3 +138,35 @@ def test_a_key_that_stands_twice_is_refused_with_its_lines(
     text: str, field: str, words: str
 ) -> None:
     assert words in violations(text)[field]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("variants: {}", "it needs at least 1 and has 0"),
+        ("seed: 1", "it is needed"),
+        ("variants: {a: {precision: int7}}", "'int8-weights', not 'int7'"),
+        ("variants: {a: {max_drop: 1.5}}", "it must be at most 1, not 1.5"),
+        ("variants: {a: {passes: [{prune: {ratio: 0}}]}}", "it must be above 0, not 0"),
+        ("variants: {a: {min_snr_db: many}}", "it must be a number, not 'many'"),
+        ("variants: {a: {min_snr_db: .inf}}", "it must be a finite number, not inf"),
+        ("variants: {a: 3}", "it must be a mapping, not 3"),
+        ("variants: 3", "it must be a mapping, not 3"),
+        ("variants: {A: {}}", "lower-case letters"),
+        ("targets: onnx\nvariants: {a: {}}", "it must be a list, not 'onnx'"),
+        ("variants: {a: {targets: [onnx, onnx]}}", "a target is named twice"),
+        ("data: {calibration: 3}\nvariants: {a: {}}", "it must be text, not 3"),
+    ],
+)
+def test_problems_are_told_in_the_words_of_recipes(text: str, words: str) -> None:
+    [message] = violations(text).values()
+    assert words in message
+    assert "Input" not in message
+    assert "valid" not in message
+
+
+def test_the_defaults_of_passes_can_be_filled_in() -> None:
+    recipe = parse_recipe("variants: {a: {passes: [{prune: {ratio: 0.2}}]}}")
+    [use] = with_pass_defaults(recipe).variants["a"].passes
+    assert use.options == PruneOptions(ratio=0.2).model_dump()
+    assert use.parsed() == recipe.variants["a"].passes[0].parsed()
