@@ -67,7 +67,11 @@ class Reason(Enum):
     OPERATOR_UNSUPPORTED = (Status.INVALID_ARGUMENT, "The graph uses an operator not supported.")
     DIMENSION_UNKNOWN = (Status.INVALID_ARGUMENT, "A dynamic axis was given no size.")
     DATASET_INVALID = (Status.INVALID_ARGUMENT, "An array is missing, misshapen or not finite.")
-    DATASET_MISMATCH = (Status.FAILED_PRECONDITION, "The dataset does not fit the model.")
+    DATASET_MISMATCH = (
+        Status.FAILED_PRECONDITION,
+        "The dataset does not fit the model.",
+        ExitCode.BAD_INPUT,
+    )
     # What a step or a variant can end in.
     DATA_NEEDED = (Status.FAILED_PRECONDITION, "The variant needs data that was not given.")
     NOTHING_TO_DO = (Status.FAILED_PRECONDITION, "The step found nothing to change.")

@@ -145,13 +145,17 @@ def check_server(where: Where) -> CheckDocument:
             devices = client.list_devices()
     except EdgeconvError as error:
         return _check("server", "fail", error.message, error.fix)
-    return _check("server", "ok", f"{endpoint.address} answers, {len(devices)} devices")
+    return _check("server", "ok", f"{endpoint.address} answers, {_devices(len(devices))}")
 
 
 def _check(
     name: str, state: Literal["ok", "warn", "fail"], message: str, fix: str = ""
 ) -> CheckDocument:
     return CheckDocument(name=name, state=state, message=message, fix=fix)
+
+
+def _devices(count: int) -> str:
+    return "1 device" if count == 1 else f"{count} devices"
 
 
 def _is_version(have: str, want: str) -> bool:

@@ -75,7 +75,9 @@ def final_state(
     if not counts["verified"]:
         return "failed", EdgeconvError(
             Reason.NO_VARIANT,
-            f"None of {len(variants)} variants could be made.",
+            "The one variant could not be made."
+            if len(variants) == 1
+            else f"None of {len(variants)} variants could be made.",
             fix="The reason of each stands with the variant.",
             variants=len(variants),
         )

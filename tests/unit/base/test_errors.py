@@ -50,3 +50,8 @@ def test_status_codes_are_the_canonical_ones() -> None:
     assert Status.INVALID_ARGUMENT.code == 3
     assert Status.FAILED_PRECONDITION.code == 9
     assert Status.UNAUTHENTICATED.code == 16
+
+
+def test_data_that_can_not_be_used_has_one_exit_code() -> None:
+    for reason in (Reason.DATASET_INVALID, Reason.DATASET_MISMATCH):
+        assert reason.exit_code is ExitCode.BAD_INPUT

@@ -196,3 +196,11 @@ def test_the_final_state(
     state, error = final_state(variants, benchmarks, cancelled=cancelled)
     assert state == final
     assert (error is not None) is (final == "failed")
+
+
+def test_why_none_was_made_counts_in_words() -> None:
+    for count, words in ((1, "The one variant could not be made."), (2, "None of 2 variants")):
+        variants = [_variant(f"v{n}.onnx", state="failed") for n in range(count)]
+        _, error = final_state(variants, [], cancelled=False)
+        assert error is not None
+        assert words in error.message
