@@ -18,7 +18,7 @@ from edgeconv.conversion.onnx_file import (
     has_traces,
     operator_counts,
     opset_of,
-    strip,
+    strip_traces,
 )
 from edgeconv.conversion.program import Artifact
 from edgeconv.conversion.sources import OnnxSource, signature_of
@@ -33,8 +33,9 @@ def take_directly(
 ) -> tuple[Artifact, Effect]:
     """Copies the model's files; its graph is called `model.onnx`.
 
-    The bytes stay as they are, except that source stack traces in the graph's metadata
-    are removed, which a note says. Weights beside the graph keep the name under which
+    The bytes stay as they are, except that what tells of the source's code is removed: stack
+    traces and doc strings of the graph, and entries of the model's own metadata that hold
+    paths. A note says so. Weights beside the graph keep the name under which
     the graph refers to them. The signature is the static one at `shapes`; the graph's own
     axes stay open where they are.
 
@@ -85,10 +86,12 @@ def _copy(model: ModelProto, source: Path, out_folder: Path) -> tuple[Note, ...]
             )
         shutil.copyfile(source.parent / name, out_folder / name)
     if has_traces(model):
-        strip(model)
+        gone = strip_traces(model)
         content = model.SerializeToString(deterministic=True)
         (out_folder / ONNX_FILE).write_bytes(content)
-        words = "Stack traces and metadata of the source's code were removed from the graph."
+        words = "Stack traces, doc strings and metadata were removed from the graph's nodes."
+        if gone:
+            words += f" Of the model's own metadata {', '.join(gone)} went: it held paths."
         return (Note(kind="dropped", subject="metadata", message=words),)
     shutil.copyfile(source, out_folder / ONNX_FILE)
     return ()

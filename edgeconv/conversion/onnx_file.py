@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,13 @@ _LARGE_BYTES = 1_500_000_000
 """Above it weights go beside the graph: protobuf ends at 2 GiB."""
 _SMALL_TENSOR_BYTES = 1024
 DOMAINS = {"", "ai.onnx"}
+_TELLING = re.compile(
+    r"""File\s".*",\sline\s\d      # a stack trace
+    | [\w/\\]\.py\b             # a file of code
+    | (?:^|[\s"'=(\[,])(?:        # an absolute path
+        (?:/[\w.~-]+){2} | [A-Za-z]:\\\w )""",
+    re.VERBOSE,
+)
 
 
 def read_onnx(path: Path) -> ModelProto:
@@ -92,10 +100,33 @@ def weight_types(model: ModelProto) -> dict[str, int]:
 
 
 def has_traces(model: ModelProto) -> bool:
-    """Whether a node carries metadata or a doc string, in which exporters put stack traces."""
-    return any(
+    """Whether the file tells of the source's code.
+
+    A node carries metadata or a doc string, in which exporters put stack traces, or an
+    entry of the model's own metadata holds a trace or a path.
+    """
+    return bool(_telling(model)) or any(
         node.doc_string or len(getattr(node, "metadata_props", ())) for node in nodes_of(model)
     )
+
+
+def strip_traces(model: ModelProto) -> list[str]:
+    """Removes traces, metadata and doc strings of the graphs, in place.
+
+    The model's own metadata stays, which apps read: names of classes, strides. Of it only
+    entries that hold a trace or a path of a file go.
+
+    Returns:
+        Keys of the model's entries that went.
+    """
+    gone = _telling(model)
+    kept = [(each.key, each.value) for each in model.metadata_props if each.key not in gone]
+    words = "" if _TELLING.search(model.doc_string) else model.doc_string
+    strip(model)
+    for key, value in kept:
+        model.metadata_props.add(key=key, value=value)
+    model.doc_string = words
+    return gone
 
 
 def strip(model: ModelProto) -> None:
@@ -162,6 +193,10 @@ def number_nodes(nodes: Iterable[NodeProto]) -> None:
     """Gives nodes names by operator and position, in place, unique and equal in every run."""
     for index, node in enumerate(nodes):
         node.name = f"{node.op_type}_{index}"
+
+
+def _telling(model: ModelProto) -> list[str]:
+    return [each.key for each in model.metadata_props if _TELLING.search(each.value)]
 
 
 def _clear(owner: Any, field: str) -> None:

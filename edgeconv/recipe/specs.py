@@ -179,7 +179,7 @@ SPECS: tuple[StepSpec, ...] = (
         ReferenceOptions,
     ),
     StepSpec(
-        StepKind.DIRECT, "direct", "Takes the user's own ONNX graph as it is.", 2, ShapeOptions
+        StepKind.DIRECT, "direct", "Takes the user's own ONNX graph as it is.", 3, ShapeOptions
     ),
     StepSpec(
         StepKind.PASS, "prune", "Removes whole channels and, with data, refits what is left.", 4,
@@ -187,17 +187,17 @@ SPECS: tuple[StepSpec, ...] = (
     ),
     StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 1, OnnxOptions),
     StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 2, TfliteOptions),
-    StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 4, Fp16Options, _BOTH),
+    StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 5, Fp16Options, _BOTH),
     StepSpec(
-        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 4,
+        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 5,
         Int8StaticOptions, _BOTH,
     ),
     StepSpec(
-        StepKind.FINISH, "int8-dynamic", "8-bit weights, activations quantized as they come.", 3,
+        StepKind.FINISH, "int8-dynamic", "8-bit weights, activations quantized as they come.", 4,
         Int8DynamicOptions, _BOTH,
     ),
     StepSpec(
-        StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 3,
+        StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 4,
         Int8WeightsOptions, _BOTH,
     ),
     StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 6, VerifyOptions),

@@ -15,7 +15,7 @@ from edgeconv.conversion.onnx_file import (
     number_nodes,
     operator_counts,
     sort_nodes,
-    strip,
+    strip_traces,
     write_onnx,
 )
 from edgeconv.conversion.program import Artifact
@@ -24,6 +24,7 @@ from edgeconv.results.effect import Note
 
 _QUANTIZED_OPERATORS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "MatMulInteger"}
 _TITLE = "edgeconv"
+_QUANTIZERS_ENTRIES = {"onnx.infer", "onnx.quant.pre_process"}
 
 LEAST_ELEMENTS = 256
 """A smaller weight is not worth its scales."""
@@ -92,10 +93,13 @@ def float_weights(model: ModelProto) -> list[Note]:
 def write_finished(model: ModelProto, folder: Path) -> None:
     """Writes a quantized graph clean and in one way.
 
-    Quantizers leave their own names as producer, and initializers in an order that
-    follows their hash maps.
+    Quantizers leave their own names as producer and in the metadata, and initializers in
+    an order that follows their hash maps. The user's own metadata stays.
     """
-    strip(model)
+    strip_traces(model)
+    entries = [each for each in model.metadata_props if each.key not in _QUANTIZERS_ENTRIES]
+    del model.metadata_props[:]
+    model.metadata_props.extend(entries)
     drop_wrong_value_infos(model)
     del model.graph.value_info[:]
     model.producer_name, model.producer_version = _TITLE, ""

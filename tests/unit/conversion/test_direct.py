@@ -130,6 +130,48 @@ def test_traces_of_the_source_are_removed_and_said(source: Path, tmp_path: Path)
     assert note.kind == "dropped"
 
 
+@pytest.mark.parametrize("has_doc_string", [True, False])
+def test_the_models_own_metadata_stays_but_for_paths(
+    has_doc_string: bool, source: Path, tmp_path: Path
+) -> None:
+    kept = {
+        "names": "{0: 'cat/dog', 1: 'car'}", "stride": "32", "imgsz": "[640, 640]",
+        "license": "AGPL-3.0 https://example.org/license/of/it", "scale": "1/255", "a.pyx": "3.14",
+    }  # fmt: skip
+    gone = {
+        "trace": 'File "net.py", line 3', "args": "{'data': '/home/somebody/secret.yaml'}",
+        "weights": "C:\\Users\\secret", "code": "src/secret/net.py",
+    }  # fmt: skip
+    model = onnx.load(write_dense_onnx(source / "model.onnx"))
+    onnx.helper.set_model_props(model, {**kept, **gone})
+    if has_doc_string:
+        model.graph.node[0].doc_string = "/somewhere/secret/net.py(3): forward"
+    onnx.save(model, source / "model.onnx")
+    artifact, effect = take(source, tmp_path / "out")
+    halved, _ = finish(artifact, "fp16", tmp_path / "halved")
+    for path in (artifact.path, halved.path):
+        assert b"secret" not in path.read_bytes()
+        assert {each.key: each.value for each in onnx.load(path).metadata_props} == kept
+    [note] = effect.notes
+    assert "trace, args, weights, code went" in note.message
+
+
+@pytest.mark.parametrize("name", ["int8-static", "int8-dynamic", "int8-weights", "fp16"])
+def test_finished_files_keep_the_models_own_metadata(
+    name: str, source: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(write_dense_onnx(source / "model.onnx"))
+    onnx.helper.set_model_props(model, {"names": "cat, dog"})
+    onnx.save(model, source / "model.onnx")
+    artifact, effect = take(source, tmp_path / "out")
+    assert effect.notes == ()
+    rng = np.random.default_rng(0)
+    data = Samples({"in/put:0": rng.standard_normal((32, 1, 64)).astype(np.float32)}, None, "")
+    made, _ = finish(artifact, name, tmp_path / "finished", samples=data)
+    props = {each.key: each.value for each in onnx.load(made.path).metadata_props}
+    assert props == {"names": "cat, dog"}
+
+
 def test_what_is_no_model_is_named(source: Path, tmp_path: Path) -> None:
     (source / "model.onnx").write_bytes(b"\x08\x0a\xff\xff" * 9)
     with pytest.raises(EdgeconvError, match=r"model\.onnx"):
