@@ -12,8 +12,9 @@ class Inspection(BaseModel):
 
     Attributes:
         format: "onnx" or "pt2".
-        parameters: Elements of all weights.
-        weights_bytes: Bytes of all weights.
+        parameters: Elements of the weights; statistics of batch norms, shapes and indices are
+            no parameters.
+        weights_bytes: Bytes of all that the file keeps as tensors.
         operators: Operator → count.
         opset: ONNX operator set of the default domain; 0 for other formats.
         notes: What a user should know before converting, sentences.

@@ -119,9 +119,9 @@ class Inspection(_message.Message):
     format: _builtins.str
     """"onnx" or "pt2"."""
     parameters: _builtins.int
-    """Elements of all weights."""
+    """Elements of the weights; statistics of batch norms, shapes and indices are no parameters."""
     weights_bytes: _builtins.int
-    """Bytes of all weights."""
+    """Bytes of all that the file keeps as tensors."""
     opset: _builtins.int
     """ONNX operator-set version of the default domain; 0 for other formats."""
     @_builtins.property

@@ -15,6 +15,9 @@ from edgeconv.conversion.intake.onnx.program import static_inputs
 from edgeconv.conversion.intake.onnx.support import check_operators
 from edgeconv.recipe.inspection import Inspection
 
+_NO_PARAMETERS = ("int64", "bool")
+"""What an ONNX file keeps shapes, indices and masks in."""
+
 
 def inspect_onnx(path: Path) -> Inspection:
     """See `edgeconv.conversion.intake.inspect_source`.
@@ -31,13 +34,23 @@ def inspect_onnx(path: Path) -> Inspection:
         if error.reason is not Reason.DIMENSION_UNKNOWN:
             raise
         notes.append(f"{error.message} Operators were checked without shapes.")
+    statistics = {
+        name
+        for node in all_nodes(model)
+        if node.operator == "BatchNormalization"
+        for name in node.inputs[3:5]
+    }
     arrays = list(_weights(model.graph))
     return Inspection(
         format="onnx",
         inputs=model.inputs,
         outputs=model.outputs,
-        parameters=sum(int(array.size) for array in arrays),
-        weights_bytes=sum(int(array.nbytes) for array in arrays),
+        parameters=sum(
+            int(array.size)
+            for name, array in arrays
+            if name not in statistics and array.dtype.name not in _NO_PARAMETERS
+        ),
+        weights_bytes=sum(int(array.nbytes) for _, array in arrays),
         operators=dict(sorted(Counter(node.operator for node in all_nodes(model)).items())),
         opset=model.opset,
         notes=tuple(notes),
@@ -58,12 +71,12 @@ def all_nodes(model: OnnxModel) -> Iterator[Node]:
         )
 
 
-def _weights(graph: Graph) -> Iterator[np.ndarray]:
-    """Constants of the file, as initializers or as nodes."""
-    yield from graph.constants.values()
+def _weights(graph: Graph) -> Iterator[tuple[str, np.ndarray]]:
+    """Constants of the file, as initializers or as nodes, which have no name: ""."""
+    yield from graph.constants.items()
     for node in graph.nodes:
         for value in node.attributes.values():
             if isinstance(value, Graph):
                 yield from _weights(value)
             elif isinstance(value, np.ndarray):
-                yield value
+                yield "", value

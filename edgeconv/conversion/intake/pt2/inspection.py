@@ -35,7 +35,7 @@ def inspect_pt2(path: Path) -> Inspection:
         format="pt2",
         inputs=loaded.inputs,
         outputs=loaded.outputs,
-        parameters=sum(tensor.numel() for tensor in tensors),
+        parameters=sum(tensor.numel() for _, tensor in loaded.exported.named_parameters()),
         weights_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         operators=dict(sorted(counts.items())),
         notes=tuple(notes),

@@ -47,6 +47,20 @@ def test_interface_weights_and_operators_are_told(tmp_path: Path) -> None:
     assert told.operators == {"MatMul": 1, "Relu": 1}
 
 
+def test_statistics_and_shapes_are_no_parameters(tmp_path: Path) -> None:
+    norm = node("BatchNormalization", ["t", "scale", "bias", "mean", "var"], ["n"])
+    four = {name: np.ones(4, np.float32) for name in ("scale", "bias", "mean", "var")}
+    write_graph(
+        tmp_path / "m.onnx",
+        [node("Reshape", ["x", "shape"], ["t"]), norm, node("Mul", ["n", "w"], ["y"])],
+        {"x": ("float32", [8])},
+        {"y": ("float32", [2, 4])},
+        {**four, "shape": np.array([2, 4]), "w": np.ones(4, np.float32)},
+    )
+    told = _inspect(tmp_path)
+    assert (told.parameters, told.weights_bytes) == (3 * 4, 5 * 4 * 4 + 2 * 8)
+
+
 def test_axes_without_a_name_or_below_one_are_open(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "m.onnx", [node("Relu", ["x"], ["y"])], X, Y)
     model = onnx.load(str(path))
