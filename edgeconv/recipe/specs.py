@@ -186,7 +186,7 @@ SPECS: tuple[StepSpec, ...] = (
         PruneOptions,
     ),
     StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 1, OnnxOptions),
-    StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 2, TfliteOptions),
+    StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 3, TfliteOptions),
     StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 5, Fp16Options, _BOTH),
     StepSpec(
         StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 5,

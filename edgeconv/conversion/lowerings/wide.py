@@ -99,7 +99,8 @@ def narrow_notes(model: Any) -> list[Note]:
         Note(
             kind="flagged",
             subject=kind,
-            message=f"{count} of them take int64 values in 32 bits: what lies beyond ±2³¹ wraps.",
+            message=f"{count} of them {'takes' if count == 1 else 'take'} int64 values in 32 bits:"
+            " what lies beyond ±2³¹ wraps.",
         )
         for kind, count in sorted(kinds.items())
     ]

@@ -92,6 +92,7 @@ def test_a_single_array_is_no_dataset(tmp_path: Path) -> None:
 def test_what_no_model_takes_is_named(array: NDArray[Any], words: str) -> None:
     with pytest.raises(EdgeconvError, match=words) as caught:
         inspect_arrays({"x": array})
+    assert "numpy.savez" in caught.value.fix
     assert [violation.field for violation in caught.value.violations] == ["x"]
 
 
