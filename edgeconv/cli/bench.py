@@ -61,11 +61,11 @@ def bench(
 
     terminal = terminal_of()
     _refuse_source(file)
-    paths = model_files(file, more)
     wanted = parse_shapes(shapes)
+    if device is not None and (runtime is not None or spinning or data is not None):
+        raise click.UsageError("--device excludes --runtime, --spinning and --data.")
+    paths = model_files(file, more)
     if device is not None:
-        if runtime is not None or spinning or data is not None:
-            raise click.UsageError("--device excludes --runtime, --spinning and --data.")
         from edgeconv.cli.device_bench import DeviceBench, bench_on_device
 
         asked = DeviceBench(paths, device, effort, threads, wanted)
