@@ -274,7 +274,7 @@ def test_bad_input_writes_nothing(
 
 @pytest.mark.parametrize(
     ("values", "code", "words"),
-    [(np.zeros((4, 65), np.float32), 4, "'in/put:0'"), (None, 3, "'bad.npz' can't be used")],
+    [(np.zeros((4, 65), np.float32), 3, "'in/put:0'"), (None, 3, "'bad.npz' can't be used")],
     ids=["shape", "no npz"],
 )
 def test_data_that_does_not_fit_is_refused_before_it_is_sent(

@@ -132,7 +132,8 @@ def test_bench_prints_percentiles_with_n_and_a_verdict(tmp_path: Path) -> None:
 def test_bench_refuses_with_the_reason(
     tmp_path: Path, name: str, flags: tuple[str, ...], code: int, words: str
 ) -> None:
-    (tmp_path / name).write_bytes(b"not a model")
+    # Not text, which is told before all of these.
+    (tmp_path / name).write_bytes(b"\0not a model")
     done = _run("bench", name, *flags, folder=tmp_path)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
