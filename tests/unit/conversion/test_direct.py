@@ -139,7 +139,7 @@ def test_the_models_own_metadata_stays_but_for_paths(
         "license": "AGPL-3.0 https://example.org/license/of/it", "scale": "1/255", "a.pyx": "3.14",
     }  # fmt: skip
     gone = {
-        "trace": 'File "net.py", line 3', "args": "{'data': '/home/somebody/secret.yaml'}",
+        "trace": 'File "net.py", line 3', "args": "{'data': '/srv/somebody/secret.yaml'}",
         "weights": "C:\\Users\\secret", "code": "src/secret/net.py",
     }  # fmt: skip
     model = onnx.load(write_dense_onnx(source / "model.onnx"))
