@@ -324,4 +324,4 @@ def test_what_the_program_gives_is_never_cut(tmp_path: Path) -> None:
     weights = made.exported.state_dict
     assert weights["first.weight"].shape[0] == 16
     assert weights["inner.weight"].shape == (8, 16, 1, 1)
-    assert effect.notes == ()
+    assert [note.subject for note in effect.notes] == ["recover"]
