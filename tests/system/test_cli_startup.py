@@ -106,7 +106,7 @@ def test_a_missing_extra_comes_with_the_line_that_installs_it(
     bare: dict[str, str], words: tuple[str, ...], line: str
 ) -> None:
     for name in ("model.onnx", "model.tflite"):
-        (Path(bare["HOME"]) / name).write_bytes(b"x")
+        (Path(bare["HOME"]) / name).write_bytes(b"\x08\x00\xff")
     done = _bare(bare, *words)
     assert done.returncode == 3, done.stderr
     assert line in done.stderr
