@@ -1,6 +1,7 @@
 """What the service costs over a script that calls the same library.
 
     python -m benchmarks.service_overhead            five alternating rounds
+    python -m benchmarks.service_overhead --rounds 2 fewer, for a first look
     python -m benchmarks.service_overhead --quick    one round on a small model
 
 Three questions, each answered beside a peer in the same run:
@@ -194,9 +195,8 @@ def upload(server: ServerProcess, client: Client, folder: Path, rounds: int) -> 
     }
 
 
-def run(folder: Path, *, quick: bool) -> dict[str, float]:
+def run(folder: Path, *, quick: bool, rounds: int) -> dict[str, float]:
     """All figures by name."""
-    rounds = 1 if quick else 5
     job = prepare(folder, quick=quick)
     seconds: dict[str, list[float]] = {"script": [], "cold": [], "warm": []}
     with running_server(folder / "state") as server, server.connect() as client:
@@ -266,12 +266,15 @@ def main() -> int:
     """Prints the table and writes the JSON; 1 when a bound was missed."""
     parser = argparse.ArgumentParser(description="What the service costs over a script.")
     parser.add_argument("--quick", action="store_true", help="one round on a small model")
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds of the job")
     parser.add_argument("--json", type=Path, help="where the figures are written")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = run(Path(folder), quick=arguments.quick)
+        rounds = 1 if arguments.quick else arguments.rounds
+        figures = run(Path(folder), quick=arguments.quick, rounds=rounds)
     shown, held = table(figures)
     Console().print(shown)
+    Console().print(f"Medians of {figures['rounds']:.0f} alternating rounds.")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0 if held else 1
