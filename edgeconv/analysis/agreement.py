@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.analysis.slices import SliceFigures, slices_of
+from edgeconv.analysis.slices import FLAT, SliceFigures, slices_of
 from edgeconv.base.quantities import MOST_DB
 
 LOWEST = -3e38
@@ -28,8 +28,6 @@ _MASK_GAP = 1e3
 """A mask is at least so many times the largest of the other values."""
 _MASK_WIDTH = 0.99
 """Masks are alike: the smallest is at least this share of the largest."""
-_FLAT = 1e-12
-"""Share of an output's energy below which its variation is rounding, not signal."""
 
 
 @dataclass
@@ -146,7 +144,7 @@ class OutputComparison:
 
         At most `MOST_DB`, which stands for equal; None when the output does not vary.
         """
-        if not self.is_floating or self.samples < 2 or self._spread <= _FLAT * self._energy:
+        if not self.is_floating or self.samples < 2 or self._spread <= FLAT * self._energy:
             return None
         if self._noise == 0:
             return MOST_DB

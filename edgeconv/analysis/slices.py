@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-_FLAT = 1e-12
-"""Share of a slice's energy below which its variation is rounding, not signal."""
+FLAT = 1e-12
+"""Share of the energy below which its variation is rounding, not signal."""
 
 Figures = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ class SliceFigures:
         """dB of each slice; NaN where it does not vary, infinity where it is equal."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = 10 * np.log10(self.spread / self.noise)
-        return np.where(self.spread <= _FLAT * self.energy, np.nan, ratios)
+        return np.where(self.spread <= FLAT * self.energy, np.nan, ratios)
 
     def wrong(self, least_db: float, own_share: float, floor: float) -> NDArray[np.intp]:
         """The slices with an error beyond rounding that don't reach a ratio.
