@@ -163,10 +163,21 @@ class OutputComparison:
         """
         return self._same_argmax / self._rows if self._rows else None
 
+    def reaches(self, least_db: float) -> bool:
+        """Whether a ratio is reached; where there is none, whether the error is in proportion."""
+        if self.snr_db is not None:
+            return self.snr_db >= least_db
+        return self.max_abs_error <= share_of_peak(least_db) * self.max_abs_reference
+
     @property
     def are_scores(self) -> bool:
         """Whether it looks like one row of scores for each sample, axes of size 1 aside."""
         return sum(size > 1 for size in self.shape) == 1 and self.shape[-1] > 1
+
+
+def share_of_peak(ratio_db: float) -> float:
+    """The share of the largest value that stands for a ratio where an output does not vary."""
+    return float(10 ** (-ratio_db / 20))
 
 
 def _masks(sizes: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ of a whole output do not show, are judged for themselves.
 
 from __future__ import annotations
 
-from edgeconv.analysis.agreement import LOWEST, MASK_SHARE, OutputComparison
+from edgeconv.analysis.agreement import LOWEST, MASK_SHARE, OutputComparison, share_of_peak
 from edgeconv.recipe.bounds import (
     ARGMAX_FLAG,
     DECISION_FLAG_DB,
@@ -24,7 +24,6 @@ from edgeconv.recipe.bounds import (
     LOSSY_FLAG_DB,
     SLICE_FLAG_DB,
     SLICE_FLAG_SHARE,
-    share_of_peak,
 )
 from edgeconv.recipe.specs import VerifyOptions
 from edgeconv.results.agreement import OutputAgreement
@@ -127,20 +126,13 @@ def _judge(figures: OutputComparison, options: VerifyOptions) -> tuple[bool, str
         return True, ""
     snr = figures.snr_db
     least = options.min_snr_db
-    kept = least is None or _reaches(figures, least)
+    kept = least is None or figures.reaches(least)
     if exact:
         noise = FP32_SHARE_OF_PEAK * figures.max_abs_reference
         close = figures.max_abs_error <= noise or (snr is not None and snr >= FP32_SNR_DB)
         bound = f"≥ {FP32_SNR_DB:g} dB or error ≤ {FP32_SHARE_OF_PEAK:g} of the largest value"
         return close and kept, bound if least is None else f"{bound}, and {_bound(figures, least)}"
     return kept, "" if least is None else _bound(figures, least)
-
-
-def _reaches(figures: OutputComparison, least_db: float) -> bool:
-    """Whether a ratio is reached; where there is none, whether the error is in proportion."""
-    if figures.snr_db is not None:
-        return figures.snr_db >= least_db
-    return figures.max_abs_error <= share_of_peak(least_db) * figures.max_abs_reference
 
 
 def _bound(figures: OutputComparison, least_db: float) -> str:
@@ -178,7 +170,7 @@ def _flags(
     few_bits = options.precision not in ("fp32", "fp16")
     if scores and few_bits and figures.snr_db is not None:
         least = DECISION_FLAG_DB
-    if not _reaches(figures, least):
+    if not figures.reaches(least):
         notes += _missed_flags(name, figures, least)
     else:
         notes += _slice_flags(name, figures)

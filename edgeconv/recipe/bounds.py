@@ -23,8 +23,3 @@ SLICE_FLAG_DB = 3.0
 SLICE_FLAG_SHARE = 0.1
 ARGMAX_FLAG = 0.95
 LOSSY_EQUAL_SHARE = 0.95
-
-
-def share_of_peak(ratio_db: float) -> float:
-    """The share of the largest value that stands for a ratio where an output does not vary."""
-    return float(10 ** (-ratio_db / 20))

@@ -25,7 +25,6 @@ from edgeconv.recipe.bounds import (
     FP32_SNR_DB,
     LOSSY_EQUAL_SHARE,
     LOSSY_FLAG_DB,
-    share_of_peak,
 )
 from edgeconv.recipe.specs import VerifyOptions
 from edgeconv.results.effect import Note
@@ -124,9 +123,7 @@ def _least_db(options: VerifyOptions) -> float:
 def _is_near(figures: OutputComparison, least_db: float) -> bool:
     if figures.max_abs_error <= FP32_SHARE_OF_PEAK * figures.max_abs_reference:
         return True
-    if figures.snr_db is not None:
-        return figures.snr_db >= least_db
-    return figures.max_abs_error <= share_of_peak(least_db) * figures.max_abs_reference
+    return figures.reaches(least_db)
 
 
 def _decides_alike(figures: OutputComparison, options: VerifyOptions) -> bool:
