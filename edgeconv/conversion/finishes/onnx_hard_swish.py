@@ -44,10 +44,11 @@ class _Graph:
         for node in graph.node:
             for name in node.input:
                 self._readers[name] = self._readers.get(name, 0) + 1
+        # A constant of more axes would raise the rank of what it meets.
         self._constants = {
             tensor.name: float(numpy_helper.to_array(tensor).reshape(-1)[0])
             for tensor in graph.initializer
-            if int(np.prod(tensor.dims)) == 1 and tensor.data_type == TensorProto.FLOAT
+            if tuple(tensor.dims) in ((), (1,)) and tensor.data_type == TensorProto.FLOAT
         }
 
     def hard_swishes(self) -> list[tuple[str, tuple[str, ...], str]]:

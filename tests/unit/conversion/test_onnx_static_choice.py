@@ -24,6 +24,7 @@ CONSTANTS = {
     name: np.array(value, np.float32)
     for name, value in {"3": 3, "0": 0, "6": 6, "sixth": 1 / 6, "2": 2}.items()
 }
+CONSTANTS["wide"] = np.full((1,) * 5, 3, np.float32)
 IMAGE = {"x": ("float32", (1, 8, 12, 12))}
 
 
@@ -58,10 +59,17 @@ def test_a_hard_swish_written_out_is_joined_and_computes_the_same(by: str, tmp_p
     [
         (written_out("x", "y", three="2"), ["y"]),
         (written_out("x", "y", by="2"), ["y"]),
+        (written_out("x", "y", three="wide"), ["y"]),
         (written_out("x", "y"), ["y", "y/c"]),
         ([*written_out("x", "y"), node("Relu", ["y/m"], ["z"])], ["y", "z"]),
     ],
-    ids=["another constant", "another factor", "an output in between", "read in between"],
+    ids=[
+        "another constant",
+        "another factor",
+        "a constant of more axes",
+        "an output in between",
+        "read in between",
+    ],
 )
 def test_what_is_no_hard_swish_stays(
     nodes: list[NodeProto], outputs: list[str], tmp_path: Path
