@@ -6,16 +6,17 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
-
-import torch
-from torch.export import ExportedProgram
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from edgeconv.conversion.samples import Samples
 from edgeconv.recipe.signature import Signature
 from edgeconv.recipe.specs import Options, StepSpec
 from edgeconv.results.effect import Effect, Note
 from edgeconv.results.lineage import Lineage, LineageStep
+
+if TYPE_CHECKING:
+    # Loaded on use: it takes seconds, and not every child meets a Program.
+    from torch.export import ExportedProgram
 
 Format = Literal["onnx", "tflite"]
 OptionsT = TypeVar("OptionsT", bound=Options, contravariant=True)
@@ -45,6 +46,8 @@ class Program:
 
     def save(self, folder: Path) -> None:
         """Writes the program as a bundle: no sample inputs, no source stack traces."""
+        import torch
+
         for node in self.exported.graph.nodes:
             node.meta.pop("stack_trace", None)
         # Sample inputs are a slice of somebody's data as often as not.
@@ -60,6 +63,8 @@ class Program:
     @classmethod
     def load(cls, folder: Path) -> Program:
         """The inverse of `save`; only for bundles that a job child wrote."""
+        import torch
+
         facts = json.loads((folder / PROGRAM_FACTS).read_text())
         return cls(
             exported=torch.export.load(folder / PROGRAM_FILE),

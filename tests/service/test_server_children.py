@@ -130,7 +130,7 @@ def test_the_next_child_is_started_while_there_is_work_and_nothing_to_disturb(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with _children(tmp_path) as children:
+        async with _children(tmp_path, rest_s=0.0) as children:
             (tmp_path / "scratch").mkdir()
             await children.sweep(quiet=True)
             assert not any((tmp_path / "scratch").iterdir())
@@ -140,6 +140,22 @@ def test_the_next_child_is_started_while_there_is_work_and_nothing_to_disturb(
             await children.sweep(quiet=True)
             await children.sweep(quiet=True)
             assert len([*(tmp_path / "scratch").iterdir()]) == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("rest_s", [0.0, 60.0])
+def test_none_is_started_ahead_beside_one_that_works_or_has_just_worked(
+    rest_s: float, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with _children(tmp_path, rest_s=rest_s) as children:
+            child = await children.take("model")
+            await children.prepare()
+            assert len([*(tmp_path / "scratch").iterdir()]) == 1
+            await children.give_back(child, "model")
+            await children.prepare()
+            assert len([*(tmp_path / "scratch").iterdir()]) == (1 if rest_s else 2)
 
     asyncio.run(scenario())
 
@@ -209,7 +225,7 @@ def test_a_caller_that_goes_meanwhile_leaves_no_child_behind(tmp_path: Path, cal
 
 def test_a_dead_child_does_not_count_as_started_ahead(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with _children(tmp_path) as children:
+        async with _children(tmp_path, rest_s=0.0) as children:
             await children.prepare()
             (dead,) = (tmp_path / "scratch").iterdir()
             first = await children.take("")

@@ -39,6 +39,8 @@ class Children:
     Args:
         folder: Theirs; each gets one of its own in it.
         idle_s: How long an idle child is kept.
+        rest_s: How long after a job no child is started ahead: more is likely to follow for
+            the one that worked, and the start would take a processor away from that.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class Children:
         entry: str = DEFAULT_ENTRY,
         limits: Limits | None = None,
         idle_s: float = 300.0,
+        rest_s: float = 5.0,
     ) -> None:
         self._folder = folder
         self._blobs = blobs
         self._entry = entry
         self._limits = limits or Limits()
         self._idle_s = idle_s
+        self._rest_s = rest_s
         self._idle: list[_Idle] = []
         self._jobs: dict[JobChild, int] = {}
         self._lock = asyncio.Lock()
@@ -62,10 +66,14 @@ class Children:
         self._closed = False
 
     async def prepare(self) -> None:
-        """Starts a child ahead, unless an idle one that knows no model is there."""
+        """Starts a child ahead, unless an idle one that knows no model is there.
+
+        None is started while another works or has only just worked.
+        """
         async with self._lock:
             await self._end_dead()
-            if self._closed or any(not idle.model for idle in self._idle):
+            busy = self._jobs or _now() - self._last_job < self._rest_s
+            if self._closed or busy or any(not idle.model for idle in self._idle):
                 return
             await self._put(_Idle(await self._start(), "", 0, _now()))
 
