@@ -38,8 +38,8 @@ def summarize(record: Record) -> BenchmarkSummary:
     return BenchmarkSummary(
         percentiles=tuple(_percentile(steady, percent) for percent in PERCENTS),
         phases=tuple(_phase_summary(blocks, name) for name in PHASES),
-        user_visible_ns=_middle([_user_visible_ns(block) for block in blocks]),
-        peak_memory_bytes=_middle([_peak_bytes(block) for block in blocks]),
+        user_visible_ns=_middle([_user_visible_ns(block) for block in blocks]) or 0,
+        peak_memory_bytes=_middle([_peak_bytes(block) for block in blocks]) or 0,
         processes=len(blocks),
         samples=sum(len(samples) for samples in steady),
         involuntary_switches=sum(
@@ -111,5 +111,5 @@ def _peak_bytes(block: Block) -> int:
     return max(max(above, default=0) - block["baseline_bytes"], 0)
 
 
-def _middle(values: Sequence[int]) -> int:
-    return round(median(values)) if values else 0
+def _middle(values: Sequence[int]) -> int | None:
+    return round(median(values)) if values else None

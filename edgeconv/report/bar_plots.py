@@ -142,4 +142,4 @@ def _high(row: Row, percent: float) -> int:
 def _phase_ns(row: Row, phase: str) -> int:
     summary = row.summary
     phases = summary.phases if summary else ()
-    return next((each.median_ns for each in phases if each.phase == phase), 0)
+    return next((each.median_ns or 0 for each in phases if each.phase == phase), 0)

@@ -158,7 +158,7 @@ def time_text(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def duration(value_ns: float) -> str:
+def duration(value_ns: float | None) -> str:
     """A duration, or "–" for none."""
     return format_ns(value_ns) if value_ns else ABSENT
 

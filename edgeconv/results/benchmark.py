@@ -33,16 +33,16 @@ class Percentile(BaseModel):
 
 
 class PhaseSummary(BaseModel):
-    """One phase as a series of its own."""
+    """One phase as a series of its own; nothing is said of one that was not reached."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     phase: Text
     samples: Count = 0
-    median_ns: Count = 0
-    median_cpu_ns: Count = 0
-    peak_memory_bytes: Count = 0
-    peak_file_bytes: Count = 0
+    median_ns: Count | None = None
+    median_cpu_ns: Count | None = None
+    peak_memory_bytes: Count | None = None
+    peak_file_bytes: Count | None = None
 
 
 class BenchmarkSummary(BaseModel):

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65\x64geconv/v1/benchmarks.proto\x12\x0b\x65\x64geconv.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"W\n\x10\x42\x65nchmarkRequest\x12\x0e\n\x06\x65\x66\x66ort\x18\x01 \x01(\t\x12\x0f\n\x07threads\x18\x02 \x01(\x05\x12\x10\n\x08spinning\x18\x03 \x01(\x08\x12\x10\n\x08priority\x18\x04 \x01(\x05\"\x94\x01\n\nPercentile\x12\x0f\n\x07percent\x18\x01 \x01(\x01\x12\x15\n\x08value_ns\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06low_ns\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x07high_ns\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x0f\n\x07samples\x18\x05 \x01(\x03\x42\x0b\n\t_value_nsB\t\n\x07_low_nsB\n\n\x08_high_ns\"\x8c\x01\n\x0cPhaseSummary\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0f\n\x07samples\x18\x02 \x01(\x03\x12\x11\n\tmedian_ns\x18\x03 \x01(\x03\x12\x15\n\rmedian_cpu_ns\x18\x04 \x01(\x03\x12\x19\n\x11peak_memory_bytes\x18\x05 \x01(\x03\x12\x17\n\x0fpeak_file_bytes\x18\x06 \x01(\x03\"\xcb\x03\n\x10\x42\x65nchmarkSummary\x12,\n\x0bpercentiles\x18\x01 \x03(\x0b\x32\x17.edgeconv.v1.Percentile\x12)\n\x06phases\x18\x02 \x03(\x0b\x32\x19.edgeconv.v1.PhaseSummary\x12\x17\n\x0fuser_visible_ns\x18\x03 \x01(\x03\x12\x19\n\x11peak_memory_bytes\x18\x04 \x01(\x03\x12\x11\n\tprocesses\x18\x05 \x01(\x05\x12\x0f\n\x07samples\x18\x06 \x01(\x03\x12\x1c\n\x14involuntary_switches\x18\x07 \x01(\x03\x12\x0f\n\x07verdict\x18\x08 \x01(\t\x12\x0f\n\x07reasons\x18\t \x03(\t\x12\x0f\n\x07runtime\x18\n \x01(\t\x12\x1a\n\rdevice_snr_db\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12$\n\x17\x64\x65vice_argmax_agreement\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0e\x64\x65legate_parts\x18\r \x01(\x05H\x02\x88\x01\x01\x12\x15\n\rdevice_doubts\x18\x0e \x03(\tB\x10\n\x0e_device_snr_dbB\x1a\n\x18_device_argmax_agreementB\x11\n\x0f_delegate_parts\"\xbd\x03\n\tBenchmark\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x17\n\x0f\x64\x65vice_selector\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12.\n\x07request\x18\x05 \x01(\x0b\x32\x1d.edgeconv.v1.BenchmarkRequest\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x1b.edgeconv.v1.BenchmarkState\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.Status\x12\x30\n\rfailure_owner\x18\x08 \x01(\x0e\x32\x19.edgeconv.v1.FailureOwner\x12\x10\n\x08\x61ttempts\x18\t \x01(\x05\x12.\n\x07summary\x18\n \x01(\x0b\x32\x1d.edgeconv.v1.BenchmarkSummary\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewaiting_reason\x18\r \x01(\t\"\x92\x01\n\x16\x43reateBenchmarkRequest\x12\x15\n\x07variant\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\x0f\x64\x65vice_selector\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x07request\x18\x03 \x01(\x0b\x32\x1d.edgeconv.v1.BenchmarkRequest\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"D\n\x17\x43reateBenchmarkResponse\x12)\n\tbenchmark\x18\x01 \x01(\x0b\x32\x16.edgeconv.v1.Benchmark\")\n\x13GetBenchmarkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"A\n\x14GetBenchmarkResponse\x12)\n\tbenchmark\x18\x01 \x01(\x0b\x32\x16.edgeconv.v1.Benchmark\"R\n\x15ListBenchmarksRequest\x12\x12\n\nconversion\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x16ListBenchmarksResponse\x12*\n\nbenchmarks\x18\x01 \x03(\x0b\x32\x16.edgeconv.v1.Benchmark\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x16\x43\x61ncelBenchmarkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"D\n\x17\x43\x61ncelBenchmarkResponse\x12)\n\tbenchmark\x18\x01 \x01(\x0b\x32\x16.edgeconv.v1.Benchmark\"/\n\x19GetBenchmarkRecordRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"1\n\x1aGetBenchmarkRecordResponse\x12\x13\n\x0brecord_json\x18\x01 \x01(\x0c*\xc3\x01\n\x0e\x42\x65nchmarkState\x12\x1f\n\x1b\x42\x45NCHMARK_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42\x45NCHMARK_STATE_QUEUED\x10\x01\x12\x1a\n\x16\x42\x45NCHMARK_STATE_LEASED\x10\x02\x12\x1d\n\x19\x42\x45NCHMARK_STATE_SUCCEEDED\x10\x03\x12\x1a\n\x16\x42\x45NCHMARK_STATE_FAILED\x10\x04\x12\x1d\n\x19\x42\x45NCHMARK_STATE_CANCELLED\x10\x05*\x82\x01\n\x0c\x46\x61ilureOwner\x12\x1d\n\x19\x46\x41ILURE_OWNER_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41ILURE_OWNER_MODEL\x10\x01\x12\x18\n\x14\x46\x41ILURE_OWNER_DEVICE\x10\x02\x12 \n\x1c\x46\x41ILURE_OWNER_INFRASTRUCTURE\x10\x03\x32\xe5\x03\n\x10\x42\x65nchmarkService\x12\\\n\x0f\x43reateBenchmark\x12#.edgeconv.v1.CreateBenchmarkRequest\x1a$.edgeconv.v1.CreateBenchmarkResponse\x12S\n\x0cGetBenchmark\x12 .edgeconv.v1.GetBenchmarkRequest\x1a!.edgeconv.v1.GetBenchmarkResponse\x12Y\n\x0eListBenchmarks\x12\".edgeconv.v1.ListBenchmarksRequest\x1a#.edgeconv.v1.ListBenchmarksResponse\x12\\\n\x0f\x43\x61ncelBenchmark\x12#.edgeconv.v1.CancelBenchmarkRequest\x1a$.edgeconv.v1.CancelBenchmarkResponse\x12\x65\n\x12GetBenchmarkRecord\x12&.edgeconv.v1.GetBenchmarkRecordRequest\x1a\'.edgeconv.v1.GetBenchmarkRecordResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65\x64geconv/v1/benchmarks.proto\x12\x0b\x65\x64geconv.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"W\n\x10\x42\x65nchmarkRequest\x12\x0e\n\x06\x65\x66\x66ort\x18\x01 \x01(\t\x12\x0f\n\x07threads\x18\x02 \x01(\x05\x12\x10\n\x08spinning\x18\x03 \x01(\x08\x12\x10\n\x08priority\x18\x04 \x01(\x05\"\x94\x01\n\nPercentile\x12\x0f\n\x07percent\x18\x01 \x01(\x01\x12\x15\n\x08value_ns\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06low_ns\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x07high_ns\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x0f\n\x07samples\x18\x05 \x01(\x03\x42\x0b\n\t_value_nsB\t\n\x07_low_nsB\n\n\x08_high_ns\"\xea\x01\n\x0cPhaseSummary\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x0f\n\x07samples\x18\x02 \x01(\x03\x12\x16\n\tmedian_ns\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rmedian_cpu_ns\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x1e\n\x11peak_memory_bytes\x18\x05 \x01(\x03H\x02\x88\x01\x01\x12\x1c\n\x0fpeak_file_bytes\x18\x06 \x01(\x03H\x03\x88\x01\x01\x42\x0c\n\n_median_nsB\x10\n\x0e_median_cpu_nsB\x14\n\x12_peak_memory_bytesB\x12\n\x10_peak_file_bytes\"\xcb\x03\n\x10\x42\x65nchmarkSummary\x12,\n\x0bpercentiles\x18\x01 \x03(\x0b\x32\x17.edgeconv.v1.Percentile\x12)\n\x06phases\x18\x02 \x03(\x0b\x32\x19.edgeconv.v1.PhaseSummary\x12\x17\n\x0fuser_visible_ns\x18\x03 \x01(\x03\x12\x19\n\x11peak_memory_bytes\x18\x04 \x01(\x03\x12\x11\n\tprocesses\x18\x05 \x01(\x05\x12\x0f\n\x07samples\x18\x06 \x01(\x03\x12\x1c\n\x14involuntary_switches\x18\x07 \x01(\x03\x12\x0f\n\x07verdict\x18\x08 \x01(\t\x12\x0f\n\x07reasons\x18\t \x03(\t\x12\x0f\n\x07runtime\x18\n \x01(\t\x12\x1a\n\rdevice_snr_db\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12$\n\x17\x64\x65vice_argmax_agreement\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0e\x64\x65legate_parts\x18\r \x01(\x05H\x02\x88\x01\x01\x12\x15\n\rdevice_doubts\x18\x0e \x03(\tB\x10\n\x0e_device_snr_dbB\x1a\n\x18_device_argmax_agreementB\x11\n\x0f_delegate_parts\"\xbd\x03\n\tBenchmark\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x17\n\x0f\x64\x65vice_selector\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12.\n\x07request\x18\x05 \x01(\x0b\x32\x1d.edgeconv.v1.BenchmarkRequest\x12*\n\x05state\x18\x06 \x01(\x0e\x32\x1b.edgeconv.v1.BenchmarkState\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.Status\x12\x30\n\rfailure_owner\x18\x08 \x01(\x0e\x32\x19.edgeconv.v1.FailureOwner\x12\x10\n\x08\x61ttempts\x18\t \x01(\x05\x12.\n\x07summary\x18\n \x01(\x0b\x32\x1d.edgeconv.v1.BenchmarkSummary\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewaiting_reason\x18\r \x01(\t\"\x92\x01\n\x16\x43reateBenchmarkRequest\x12\x15\n\x07variant\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\x0f\x64\x65vice_selector\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x07request\x18\x03 \x01(\x0b\x32\x1d.edgeconv.v1.BenchmarkRequest\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"D\n\x17\x43reateBenchmarkResponse\x12)\n\tbenchmark\x18\x01 \x01(\x0b\x32\x16.edgeconv.v1.Benchmark\")\n\x13GetBenchmarkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"A\n\x14GetBenchmarkResponse\x12)\n\tbenchmark\x18\x01 \x01(\x0b\x32\x16.edgeconv.v1.Benchmark\"R\n\x15ListBenchmarksRequest\x12\x12\n\nconversion\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x16ListBenchmarksResponse\x12*\n\nbenchmarks\x18\x01 \x03(\x0b\x32\x16.edgeconv.v1.Benchmark\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x16\x43\x61ncelBenchmarkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"D\n\x17\x43\x61ncelBenchmarkResponse\x12)\n\tbenchmark\x18\x01 \x01(\x0b\x32\x16.edgeconv.v1.Benchmark\"/\n\x19GetBenchmarkRecordRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"1\n\x1aGetBenchmarkRecordResponse\x12\x13\n\x0brecord_json\x18\x01 \x01(\x0c*\xc3\x01\n\x0e\x42\x65nchmarkState\x12\x1f\n\x1b\x42\x45NCHMARK_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42\x45NCHMARK_STATE_QUEUED\x10\x01\x12\x1a\n\x16\x42\x45NCHMARK_STATE_LEASED\x10\x02\x12\x1d\n\x19\x42\x45NCHMARK_STATE_SUCCEEDED\x10\x03\x12\x1a\n\x16\x42\x45NCHMARK_STATE_FAILED\x10\x04\x12\x1d\n\x19\x42\x45NCHMARK_STATE_CANCELLED\x10\x05*\x82\x01\n\x0c\x46\x61ilureOwner\x12\x1d\n\x19\x46\x41ILURE_OWNER_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41ILURE_OWNER_MODEL\x10\x01\x12\x18\n\x14\x46\x41ILURE_OWNER_DEVICE\x10\x02\x12 \n\x1c\x46\x41ILURE_OWNER_INFRASTRUCTURE\x10\x03\x32\xe5\x03\n\x10\x42\x65nchmarkService\x12\\\n\x0f\x43reateBenchmark\x12#.edgeconv.v1.CreateBenchmarkRequest\x1a$.edgeconv.v1.CreateBenchmarkResponse\x12S\n\x0cGetBenchmark\x12 .edgeconv.v1.GetBenchmarkRequest\x1a!.edgeconv.v1.GetBenchmarkResponse\x12Y\n\x0eListBenchmarks\x12\".edgeconv.v1.ListBenchmarksRequest\x1a#.edgeconv.v1.ListBenchmarksResponse\x12\\\n\x0f\x43\x61ncelBenchmark\x12#.edgeconv.v1.CancelBenchmarkRequest\x1a$.edgeconv.v1.CancelBenchmarkResponse\x12\x65\n\x12GetBenchmarkRecord\x12&.edgeconv.v1.GetBenchmarkRecordRequest\x1a\'.edgeconv.v1.GetBenchmarkRecordResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,40 +44,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELBENCHMARKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_GETBENCHMARKRECORDREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETBENCHMARKRECORDREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
-  _globals['_BENCHMARKSTATE']._serialized_start=2154
-  _globals['_BENCHMARKSTATE']._serialized_end=2349
-  _globals['_FAILUREOWNER']._serialized_start=2352
-  _globals['_FAILUREOWNER']._serialized_end=2482
+  _globals['_BENCHMARKSTATE']._serialized_start=2248
+  _globals['_BENCHMARKSTATE']._serialized_end=2443
+  _globals['_FAILUREOWNER']._serialized_start=2446
+  _globals['_FAILUREOWNER']._serialized_end=2576
   _globals['_BENCHMARKREQUEST']._serialized_start=136
   _globals['_BENCHMARKREQUEST']._serialized_end=223
   _globals['_PERCENTILE']._serialized_start=226
   _globals['_PERCENTILE']._serialized_end=374
   _globals['_PHASESUMMARY']._serialized_start=377
-  _globals['_PHASESUMMARY']._serialized_end=517
-  _globals['_BENCHMARKSUMMARY']._serialized_start=520
-  _globals['_BENCHMARKSUMMARY']._serialized_end=979
-  _globals['_BENCHMARK']._serialized_start=982
-  _globals['_BENCHMARK']._serialized_end=1427
-  _globals['_CREATEBENCHMARKREQUEST']._serialized_start=1430
-  _globals['_CREATEBENCHMARKREQUEST']._serialized_end=1576
-  _globals['_CREATEBENCHMARKRESPONSE']._serialized_start=1578
-  _globals['_CREATEBENCHMARKRESPONSE']._serialized_end=1646
-  _globals['_GETBENCHMARKREQUEST']._serialized_start=1648
-  _globals['_GETBENCHMARKREQUEST']._serialized_end=1689
-  _globals['_GETBENCHMARKRESPONSE']._serialized_start=1691
-  _globals['_GETBENCHMARKRESPONSE']._serialized_end=1756
-  _globals['_LISTBENCHMARKSREQUEST']._serialized_start=1758
-  _globals['_LISTBENCHMARKSREQUEST']._serialized_end=1840
-  _globals['_LISTBENCHMARKSRESPONSE']._serialized_start=1842
-  _globals['_LISTBENCHMARKSRESPONSE']._serialized_end=1935
-  _globals['_CANCELBENCHMARKREQUEST']._serialized_start=1937
-  _globals['_CANCELBENCHMARKREQUEST']._serialized_end=1981
-  _globals['_CANCELBENCHMARKRESPONSE']._serialized_start=1983
-  _globals['_CANCELBENCHMARKRESPONSE']._serialized_end=2051
-  _globals['_GETBENCHMARKRECORDREQUEST']._serialized_start=2053
-  _globals['_GETBENCHMARKRECORDREQUEST']._serialized_end=2100
-  _globals['_GETBENCHMARKRECORDRESPONSE']._serialized_start=2102
-  _globals['_GETBENCHMARKRECORDRESPONSE']._serialized_end=2151
-  _globals['_BENCHMARKSERVICE']._serialized_start=2485
-  _globals['_BENCHMARKSERVICE']._serialized_end=2970
+  _globals['_PHASESUMMARY']._serialized_end=611
+  _globals['_BENCHMARKSUMMARY']._serialized_start=614
+  _globals['_BENCHMARKSUMMARY']._serialized_end=1073
+  _globals['_BENCHMARK']._serialized_start=1076
+  _globals['_BENCHMARK']._serialized_end=1521
+  _globals['_CREATEBENCHMARKREQUEST']._serialized_start=1524
+  _globals['_CREATEBENCHMARKREQUEST']._serialized_end=1670
+  _globals['_CREATEBENCHMARKRESPONSE']._serialized_start=1672
+  _globals['_CREATEBENCHMARKRESPONSE']._serialized_end=1740
+  _globals['_GETBENCHMARKREQUEST']._serialized_start=1742
+  _globals['_GETBENCHMARKREQUEST']._serialized_end=1783
+  _globals['_GETBENCHMARKRESPONSE']._serialized_start=1785
+  _globals['_GETBENCHMARKRESPONSE']._serialized_end=1850
+  _globals['_LISTBENCHMARKSREQUEST']._serialized_start=1852
+  _globals['_LISTBENCHMARKSREQUEST']._serialized_end=1934
+  _globals['_LISTBENCHMARKSRESPONSE']._serialized_start=1936
+  _globals['_LISTBENCHMARKSRESPONSE']._serialized_end=2029
+  _globals['_CANCELBENCHMARKREQUEST']._serialized_start=2031
+  _globals['_CANCELBENCHMARKREQUEST']._serialized_end=2075
+  _globals['_CANCELBENCHMARKRESPONSE']._serialized_start=2077
+  _globals['_CANCELBENCHMARKRESPONSE']._serialized_end=2145
+  _globals['_GETBENCHMARKRECORDREQUEST']._serialized_start=2147
+  _globals['_GETBENCHMARKRECORDREQUEST']._serialized_end=2194
+  _globals['_GETBENCHMARKRECORDRESPONSE']._serialized_start=2196
+  _globals['_GETBENCHMARKRECORDRESPONSE']._serialized_end=2245
+  _globals['_BENCHMARKSERVICE']._serialized_start=2579
+  _globals['_BENCHMARKSERVICE']._serialized_end=3064
 # @@protoc_insertion_point(module_scope)

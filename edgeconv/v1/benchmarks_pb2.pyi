@@ -188,11 +188,13 @@ class PhaseSummary(_message.Message):
     samples: _builtins.int
     """Number of samples."""
     median_ns: _builtins.int
-    """Median wall time in nanoseconds."""
+    """Median wall time in nanoseconds; absent without samples."""
     median_cpu_ns: _builtins.int
-    """Median CPU time in nanoseconds, all threads."""
+    """Median CPU time in nanoseconds, all threads; absent without samples."""
     peak_memory_bytes: _builtins.int
-    """High-water mark of resident memory in bytes; the median across processes."""
+    """High-water mark of resident memory in bytes; the median across processes. Absent for
+    a phase that was not reached.
+    """
     peak_file_bytes: _builtins.int
     """Of it, mapped file pages (weights among them)."""
     def __init__(
@@ -200,16 +202,31 @@ class PhaseSummary(_message.Message):
         *,
         phase: _builtins.str = ...,
         samples: _builtins.int = ...,
-        median_ns: _builtins.int = ...,
-        median_cpu_ns: _builtins.int = ...,
-        peak_memory_bytes: _builtins.int = ...,
-        peak_file_bytes: _builtins.int = ...,
+        median_ns: _builtins.int | None = ...,
+        median_cpu_ns: _builtins.int | None = ...,
+        peak_memory_bytes: _builtins.int | None = ...,
+        peak_file_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_median_cpu_ns", b"_median_cpu_ns", "_median_ns", b"_median_ns", "_peak_file_bytes", b"_peak_file_bytes", "_peak_memory_bytes", b"_peak_memory_bytes", "median_cpu_ns", b"median_cpu_ns", "median_ns", b"median_ns", "peak_file_bytes", b"peak_file_bytes", "peak_memory_bytes", b"peak_memory_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["median_cpu_ns", b"median_cpu_ns", "median_ns", b"median_ns", "peak_file_bytes", b"peak_file_bytes", "peak_memory_bytes", b"peak_memory_bytes", "phase", b"phase", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_median_cpu_ns", b"_median_cpu_ns", "_median_ns", b"_median_ns", "_peak_file_bytes", b"_peak_file_bytes", "_peak_memory_bytes", b"_peak_memory_bytes", "median_cpu_ns", b"median_cpu_ns", "median_ns", b"median_ns", "peak_file_bytes", b"peak_file_bytes", "peak_memory_bytes", b"peak_memory_bytes", "phase", b"phase", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__median_cpu_ns: _TypeAlias = _typing.Literal["median_cpu_ns"]  # noqa: Y015
+    _WhichOneofArgType__median_cpu_ns: _TypeAlias = _typing.Literal["_median_cpu_ns", b"_median_cpu_ns"]  # noqa: Y015
+    _WhichOneofReturnType__median_ns: _TypeAlias = _typing.Literal["median_ns"]  # noqa: Y015
+    _WhichOneofArgType__median_ns: _TypeAlias = _typing.Literal["_median_ns", b"_median_ns"]  # noqa: Y015
+    _WhichOneofReturnType__peak_file_bytes: _TypeAlias = _typing.Literal["peak_file_bytes"]  # noqa: Y015
+    _WhichOneofArgType__peak_file_bytes: _TypeAlias = _typing.Literal["_peak_file_bytes", b"_peak_file_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__peak_memory_bytes: _TypeAlias = _typing.Literal["peak_memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__peak_memory_bytes: _TypeAlias = _typing.Literal["_peak_memory_bytes", b"_peak_memory_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__median_cpu_ns) -> _WhichOneofReturnType__median_cpu_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__median_ns) -> _WhichOneofReturnType__median_ns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peak_file_bytes) -> _WhichOneofReturnType__peak_file_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peak_memory_bytes) -> _WhichOneofReturnType__peak_memory_bytes | None: ...
 
 Global___PhaseSummary: _TypeAlias = PhaseSummary  # noqa: Y015
 

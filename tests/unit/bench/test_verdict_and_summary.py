@@ -158,6 +158,9 @@ def test_each_phase_is_a_series_of_its_own() -> None:
 def test_a_record_without_blocks_claims_nothing() -> None:
     summary = summarize(make.make_record())
     assert summary.samples == summary.user_visible_ns == summary.peak_memory_bytes == 0
+    for phase in summary.phases:
+        figures = phase.model_dump(exclude={"phase", "samples"})
+        assert set(figures.values()) == {None}
     assert all(each.value_ns is None for each in summary.percentiles)
 
 
