@@ -27,6 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.other_work import ProcessorTime, in_words, other_processors
 from tools.fetch_models import fetch
 
 _SAMPLES = 16
@@ -197,6 +198,7 @@ def main() -> int:
     given = parser.parse_args()
     console = Console(width=max(Console().width, _WIDTH))
     results = {}
+    before = ProcessorTime.now()
     with tempfile.TemporaryDirectory() as folder:
         for network in NETWORKS:
             if given.only in network.name:
@@ -204,7 +206,9 @@ def main() -> int:
                 results[network.name] = measure(
                     network, Path(folder) / network.name, quick=given.quick
                 )
+    others = other_processors(before, ProcessorTime.now())
     console.print(table(results))
+    console.print(in_words(others), highlight=False)
     failed = [words for name, figures in results.items() for words in failures(name, figures)]
     for words in failed:
         console.print(f"FAILED {words}", style="red", markup=False, highlight=False)

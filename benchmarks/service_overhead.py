@@ -36,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bare_stream import running_peer, send
+from benchmarks.other_work import ProcessorTime, in_words, other_processors
 from benchmarks.server_process import ServerProcess, running_server
 from demo.digits import write_model
 from demo.text_direction import write_datasets
@@ -287,12 +288,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds of the job")
     parser.add_argument("--json", type=Path, help="where the figures are written")
     arguments = parser.parse_args()
+    before = ProcessorTime.now()
     with tempfile.TemporaryDirectory() as folder:
         rounds = 1 if arguments.quick else arguments.rounds
         figures = run(Path(folder), quick=arguments.quick, rounds=rounds)
+    others = other_processors(before, ProcessorTime.now())
     shown, held = table(figures)
     Console().print(shown)
-    Console().print(f"Medians of {figures['rounds']:.0f} alternating rounds.")
+    Console().print(f"Medians of {figures['rounds']:.0f} alternating rounds. {in_words(others)}")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0 if held else 1
