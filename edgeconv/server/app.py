@@ -30,7 +30,7 @@ from edgeconv.recipe.toolchain import cpu_class, toolchain
 from edgeconv.sandbox.limits import Limits
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.changes import QUEUE, Changes
-from edgeconv.server.engine.asyncio_engine import AsyncioEngine
+from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
 from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
 from edgeconv.server.jobs.job_child import remove_folder
@@ -39,6 +39,7 @@ from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
+from edgeconv.server.store.database import dispatch
 from edgeconv.server.store.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class ServerSettings:
         no_device_s: After this a benchmark fails that no registered device could run.
         child_idle_s: How long a job child is kept that nobody needs.
         sweep_s: How often what is overdue is looked for.
+        poll_s: How often the queues of jobs are looked at: how long a job may wait for nothing.
         child_entry: What job children run.
         child_limits: What a job child may use.
         awaited_device: Of an agent that starts together with the server: a selector is not
@@ -78,6 +80,7 @@ class ServerSettings:
     no_device_s: float = 600.0
     child_idle_s: float = 300.0
     sweep_s: float = 2.0
+    poll_s: float = 0.25
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
     awaited_device: str = ""
@@ -96,13 +99,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(locked(settings.state))
         tools = await _open(settings, folder, stack)
-        engine: Engine = AsyncioEngine(
-            tools.executor,
-            lambda job: _run(tools, engine, job),
-            {JobKind.INSPECTION: 1, JobKind.CONVERSION: settings.jobs_at_once},
-        )
-        stack.push_async_callback(engine.shutdown)
-        await _take_up(tools, engine)
+        engine = await _open_engine(settings, folder, tools, stack)
         services = ServiceTools(
             tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
@@ -161,11 +158,39 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
     )
 
 
+async def _open_engine(
+    settings: ServerSettings, folder: StateFolder, tools: Tools, stack: AsyncExitStack
+) -> Engine:
+    taken_up = asyncio.Event()
+
+    async def run(job: Job) -> None:
+        # A job that stood in the queue must not meet claims of the dead.
+        await taken_up.wait()
+        await _run(tools, engine, job)
+
+    database = dispatch(f"sqlite:///{folder.dispatch}")
+    stack.callback(database.dispose)
+    engine = await DbosEngine.open(
+        tools.executor, run,
+        {JobKind.INSPECTION: 1, JobKind.CONVERSION: settings.jobs_at_once},
+        database=database, poll_s=settings.poll_s,
+    )  # fmt: skip
+    stack.push_async_callback(engine.shutdown)
+    await _take_up(tools, engine)
+    taken_up.set()
+    return engine
+
+
 async def _take_up(tools: Tools, engine: Engine) -> None:
     """Goes on with what a server left that was killed: the folder's lock says it is dead."""
+    left = await unfinished_jobs(tools)
+    for dead in await tools.store.executors.others(tools.executor):
+        for job in await engine.pending(dead):
+            if job not in left:
+                # It had ended, and its executor did not come to say so.
+                await engine.cancel(job)
     await tools.store.executors.beat(tools.executor)
     await tools.store.executors.retire_others(tools.executor)
-    left = await unfinished_jobs(tools)
     for job in left:
         _LOG.info("taking up %s", job.resource)
     await engine.resume(left)
@@ -177,8 +202,10 @@ async def _start_lost(tools: Tools, engine: Engine) -> None:
     Such are a job whose call was broken off between its commit and its start, and a dataset
     that waits for its model.
     """
+    known = set(await engine.pending(tools.executor))
     for job in await unfinished_jobs(tools):
-        await engine.start(job)
+        if job not in known:
+            await engine.start(job)
 
 
 async def _end_needless(tools: Tools, engine: Engine) -> None:

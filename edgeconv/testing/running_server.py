@@ -109,6 +109,7 @@ class QuickService:
 @asynccontextmanager
 async def quick_service(folder: Path, **settings: Any) -> AsyncIterator[QuickService]:
     """A server in `folder`, with other settings than the usual ones where given."""
+    settings = {"poll_s": 0.02, **settings}
     whole = ServerSettings(folder / "state", child_entry=quick_steps.ENTRY, **settings)
     async with (
         running_server(whole) as endpoint,

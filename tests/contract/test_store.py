@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,13 +39,9 @@ INSPECTION = Inspection(
 )
 
 
-def _sqlite(folder: Path) -> str:
-    return f"sqlite:///{folder / 'edgeconv.db'}"
-
-
-@pytest.fixture(params=[_sqlite])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(request.param(tmp_path))
+@pytest.fixture
+def url(new_database: Callable[[], str]) -> str:
+    return new_database()
 
 
 class Case:
@@ -319,6 +314,7 @@ def test_a_step_that_kills_its_owners_is_given_up_once(play: Play) -> None:
         claims = []
         for number in range(MAX_LOST_RUNS + 2):
             await executors.beat(f"e{number}")
+            assert await executors.others(f"e{number}") == ([f"e{number - 1}"] if number else [])
             await executors.retire_others(f"e{number}")
             claims.append(await steps.claim("k", "s", f"e{number}", alive_since_ns=0))
         assert [type(claim) for claim in claims] == [

@@ -32,11 +32,14 @@ class Engine(Protocol):
     """Dispatches jobs; the contract suite in the tests says what each call promises."""
 
     async def start(self, job: Job) -> None:
-        """Queues a job; without effect while it is queued or runs."""
+        """Queues a job; without effect while it is queued or runs, on whatever executor."""
         ...
 
     async def cancel(self, job: Job) -> None:
-        """Takes a job off the queue or interrupts it, and returns when it is gone."""
+        """Takes a job off the queue or interrupts it, and returns when it is gone from here.
+
+        Another executor that runs it hears of it within some two seconds.
+        """
         ...
 
     async def pending(self, executor: str) -> list[Job]:
@@ -46,10 +49,15 @@ class Engine(Protocol):
     async def resume(self, jobs: Sequence[Job]) -> None:
         """Queues what a dead executor left, in that order and in front of the others.
 
-        None of them begins before all are queued; those that are known stay where they are.
+        What is queued, or runs on this executor, stays where it is. What stands as running on
+        another one is taken from it.
         """
         ...
 
     async def shutdown(self) -> None:
-        """Interrupts what runs, drops what is queued, and returns when all is gone."""
+        """Interrupts what runs and returns when all is gone.
+
+        What ran stands as running still, and what was queued stays queued: the next one resumes
+        it.
+        """
         ...

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import random
 import sqlite3
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,6 +25,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _POSTGRES_THREADS = 8
+_DO_ANEW = ("40001", "40P01")
+"""PostgreSQL's words for a transaction that met another one, and for a deadlock."""
+_MOST_TRIES = 50
+_MOST_PAUSE_S = 0.02
 
 
 @dataclass
@@ -58,10 +64,15 @@ class Database:
     def __init__(self, url: str, clock: Clock, touch: Callable[[Iterable[str]], None]) -> None:
         self._clock = clock
         self._touch = touch
-        self._engine = sa.create_engine(url)
-        sqlite = self._engine.dialect.name == "sqlite"
+        known = _with_driver(url)
+        sqlite = known.get_backend_name() == "sqlite"
         if sqlite:
+            self._engine = sa.create_engine(known)
             _prepare_sqlite(self._engine)
+        else:
+            # As if there were one writer, which is what SQLite has: a transaction that read
+            # what another one changed meanwhile is refused, and done anew.
+            self._engine = sa.create_engine(known, isolation_level="SERIALIZABLE")
         # SQLite has one writer, and a second thread would only wait for its lock.
         self._threads = ThreadPoolExecutor(1 if sqlite else _POSTGRES_THREADS, "store")
 
@@ -92,9 +103,16 @@ class Database:
         self._engine.dispose()
 
     def _transact(self, work: Callable[[Transaction], R]) -> tuple[R, set[str]]:
-        with self._engine.begin() as connection:
-            transaction = Transaction(connection, self._clock.now_ns())
-            return work(transaction), transaction.changed
+        for tries_left in reversed(range(_MOST_TRIES)):
+            try:
+                with self._engine.begin() as connection:
+                    transaction = Transaction(connection, self._clock.now_ns())
+                    return work(transaction), transaction.changed
+            except sa.exc.DBAPIError as error:
+                if not tries_left or getattr(error.orig, "sqlstate", "") not in _DO_ANEW:
+                    raise
+            time.sleep(random.uniform(0.0, _MOST_PAUSE_S))
+        raise AssertionError
 
 
 class HasDatabase(Protocol):
@@ -121,15 +139,43 @@ def transaction(
     return run
 
 
+def dispatch(url: str) -> sa.Engine:
+    """Connections to a database of queues, whose tables and transactions are not the store's.
+
+    On SQLite it is a file of its own: nothing of the store waits for its one writer. A connection
+    is used and closed by one thread: DBOS ends without waiting for all of its threads.
+    """
+    known = _with_driver(url)
+    sqlite = known.get_backend_name() == "sqlite"
+    engine = sa.create_engine(known, poolclass=sa.NullPool if sqlite else None)
+    if sqlite:
+
+        @sa.event.listens_for(engine, "connect")
+        def _connect(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = "IMMEDIATE"
+            _set_pragmas(connection)
+
+    return engine
+
+
+def _with_driver(url: str) -> sa.URL:
+    known = sa.make_url(url)
+    return known.set(drivername="postgresql+psycopg") if known.drivername == "postgresql" else known
+
+
+def _set_pragmas(connection: sqlite3.Connection) -> None:
+    for pragma in (
+        "busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON",
+    ):  # fmt: skip
+        connection.execute(f"PRAGMA {pragma}")
+
+
 def _prepare_sqlite(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: object) -> None:
         # The driver's own BEGIN comes too late; ours is below.
         connection.isolation_level = None
-        for pragma in (
-            "busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON",
-        ):  # fmt: skip
-            connection.execute(f"PRAGMA {pragma}")
+        _set_pragmas(connection)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -28,6 +28,12 @@ class Executors:
             )
 
     @transaction
+    def others(self, tx: Transaction, executor: str) -> list[str]:
+        """All that are known but this one."""
+        query = sa.select(executors.c.executor).where(executors.c.executor != executor)
+        return [row["executor"] for row in tx.rows(query.order_by(executors.c.executor))]
+
+    @transaction
     def retire_others(self, tx: Transaction, executor: str) -> None:
         """Declares all others dead: only for one who holds the state folder's lock."""
         tx.execute(sa.delete(executors).where(executors.c.executor != executor))
