@@ -238,7 +238,7 @@ def accuracy(outputs: NDArray[Any], labels: NDArray[Any]) -> float:
         outputs: Scores of shape [samples, …, classes]; axes of size 1 that the labels
             don't have are left out.
         labels: Numbers of classes from 0, of shape [samples, …]; or one-hot, with an axis
-            of classes at the end.
+            of classes at the end. Floats count where all of them are whole.
 
     Raises:
         ValueError: the outputs are not scores for these labels.
@@ -253,6 +253,12 @@ def accuracy(outputs: NDArray[Any], labels: NDArray[Any]) -> float:
         raise ValueError(
             f"{found.shape} predictions don't fit labels of {labels.shape}; give the number of"
             " the class for each, or one-hot labels"
+        )
+    broken = labels[labels != np.floor(labels)]
+    if broken.size:
+        raise ValueError(
+            f"labels are numbers of classes, and {broken.flat[0]:g} is no whole number; give the"
+            " number of the class for each, or one-hot labels"
         )
     least, most = labels.min(), labels.max()
     if least < 0 or most >= classes:

@@ -175,7 +175,7 @@ SPECS: tuple[StepSpec, ...] = (
     ),
     StepSpec(StepKind.INTAKE, "intake", "Turns a model into a Program.", 3, ShapeOptions),
     StepSpec(
-        StepKind.REFERENCE, "reference", "Runs the source in its own framework.", 2,
+        StepKind.REFERENCE, "reference", "Runs the source in its own framework.", 3,
         ReferenceOptions,
     ),
     StepSpec(

@@ -178,6 +178,22 @@ def test_accuracy_reads_one_hot_labels() -> None:
         accuracy(SCORES_OF_TWO, np.array([[0, 1, 1], [0, 0, 1]]))
 
 
+@pytest.mark.parametrize("labels", [[0.25, 1.0], [1.0, 0.5], [np.nan, 0.0]])
+def test_labels_that_are_no_whole_numbers_are_refused(labels: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"(0\.25|0\.5|nan) is no whole number; give the number"):
+        accuracy(SCORES_OF_TWO, np.array(labels))
+
+
+def test_soft_labels_are_no_one_hot_ones() -> None:
+    with pytest.raises(ValueError, match="one-hot labels"):
+        accuracy(SCORES_OF_TWO, np.array([[0.1, 0.8, 0.1], [0.0, 0.0, 1.0]]))
+
+
+def test_floats_that_are_whole_count_as_labels() -> None:
+    numbers, one_hot = np.array([1.0, 0.0]), np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    assert accuracy(SCORES_OF_TWO, numbers) == accuracy(SCORES_OF_TWO, one_hot) == 1.0
+
+
 @pytest.mark.parametrize("labels", [[1, 9], [-1, 0]])
 def test_labels_beyond_the_classes_are_refused(labels: list[int]) -> None:
     with pytest.raises(ValueError, match=f"from {min(labels)} to {max(labels)}, but there are 3"):
