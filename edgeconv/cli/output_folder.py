@@ -134,9 +134,9 @@ def _entries(out: Path) -> Iterator[str]:
     the folder may be a whole disk."""
     for top, folders, files in os.walk(out):
         folders.sort()
-        links = [name for name in folders if os.path.islink(os.path.join(top, name))]
+        links = [name for name in folders if Path(top, name).is_symlink()]
         for name in sorted([*files, *links]):
-            yield os.path.relpath(os.path.join(top, name), out)
+            yield str(Path(top, name).relative_to(out))
 
 
 def _earlier_result(out: Path) -> JobResult | None:

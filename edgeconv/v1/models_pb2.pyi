@@ -326,7 +326,7 @@ class ListModelVersionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """"models/{model}", or empty for the versions of all models."""
+    """"models/{model}", or empty for the versions of all models. NOT_FOUND when it never had one."""
     page_size: _builtins.int
     """How many at most; 0 is 50, more than 1,000 is 1,000."""
     page_token: _builtins.str
