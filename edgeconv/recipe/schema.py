@@ -107,7 +107,10 @@ class VariantSpec(Options):
     calibration: CalibrationOptions = CalibrationOptions()
     targets: Targets | None = None
     min_snr_db: float | None = Field(
-        default=None, description="Least signal-to-noise ratio against the source, in dB."
+        default=None,
+        description="Least signal-to-noise ratio against the source, in dB. Without it, and"
+        " without `max_drop`, a lossy output is flagged when it is low, and fails below 0 dB"
+        " unless it decides as the source does.",
     )
     max_drop: Share | None = Field(
         default=None,

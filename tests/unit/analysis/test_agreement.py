@@ -149,6 +149,16 @@ def test_argmax_counts_rows_along_the_last_axis() -> None:
     assert argmax_agreement(np.zeros((2, 3, 1)), np.zeros((2, 3, 1))) is None
 
 
+def test_any_of_several_largest_elements_is_the_largest() -> None:
+    reference = np.array([[1.0, 3.0, 3.0 + 1e-7, 2.0], [5.0, 4.0, -1e9, -np.inf]])
+    got = np.array([[1.0, 3.0 + 1e-7, 3.0, 2.0], [5.0, 4.0, -1e9, -np.inf]])
+    assert argmax_agreement(reference, got) == 1.0
+    got[1, 1] = 6
+    assert argmax_agreement(reference, got) == 0.5
+    assert argmax_agreement(np.array([[7, 7, 1]]), np.array([[7, 8, 1]])) == 1.0
+    assert argmax_agreement(np.array([[7, 6, 1]]), np.array([[7, 8, 1]])) == 0.0
+
+
 def test_shapes_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="differ"):
         compare(np.zeros((2, 3)), np.zeros((2, 4)))
