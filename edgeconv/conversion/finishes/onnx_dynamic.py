@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnx import ModelProto
 
 from edgeconv.conversion.finishes.onnx_prepare import prepare, split_gemms
+from edgeconv.conversion.finishes.onnx_proof import prove_prepared
 from edgeconv.conversion.finishes.onnx_state import (
     check_float,
     composition,
@@ -38,6 +39,7 @@ def quantize_dynamic(
     check_float(spec, artifact, model)
     before = composition(model)
     split_gemms(model.graph)
+    notes += prove_prepared(spec, artifact, model, context)
     given = context.scratch / "given"
     given.mkdir()
     made = context.scratch / "dynamic.onnx"

@@ -14,6 +14,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.conversion.finishes.onnx_session import open_graph
 from edgeconv.conversion.onnx_file import (
     DOMAINS,
@@ -28,6 +29,10 @@ from edgeconv.conversion.onnx_file import (
 from edgeconv.results.effect import Note
 
 LEAST_OPSET = 13
+_RESIZE_CHOOSES = 11
+"""From it on a resize says itself how it takes its values."""
+_CHANGED = {"Hardmax"}
+"""Operators that the version converter leaves as they are though their meaning changed."""
 _FOLDABLE = {"BatchNormalization", "Constant", "Identity", "Shape", "Dropout"}
 """What a graph as frameworks write it holds, and one by the lowering here does not."""
 
@@ -62,17 +67,45 @@ def prepare(path: Path, scratch: Path) -> tuple[ModelProto, list[Note]]:
 
 
 def _raise_opset(model: ModelProto) -> ModelProto:
+    opset = opset_of(model)
+    for node in nodes_of(model):
+        if node.op_type not in _CHANGED or node.domain not in DOMAINS:
+            continue
+        name = node.name or node.output[0]
+        why = f"{node.op_type} at {name!r} means something else from opset 13 on"
+        raise _not_raised(opset, why)
     try:
         raised: ModelProto = onnx.version_converter.convert_version(model, LEAST_OPSET)
     except Exception as fault:
         # The converter has a type of its own for each operator it can't adapt.
-        raise EdgeconvError(
-            Reason.NOT_APPLICABLE,
-            f"The graph can't be raised from opset {opset_of(model)} to {LEAST_OPSET}: {fault}",
-            fix="Export the model with opset 13 or newer.",
-            opset=opset_of(model),
-        ) from fault
+        raise _not_raised(opset, str(fault)) from fault
+    if opset < _RESIZE_CHOOSES:
+        for node in nodes_of(raised):
+            _resize_as_before(node)
     return raised
+
+
+def _resize_as_before(node: NodeProto) -> None:
+    """Writes down where a resize takes its values, which the converter leaves to the default.
+
+    Before opset 11 there was one way: places scaled without a shift, rounded down.
+    """
+    if node.op_type != "Resize" or node.domain not in DOMAINS:
+        return
+    wanted = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    kept = [each for each in node.attribute if each.name not in wanted]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in wanted.items())
+
+
+def _not_raised(opset: int, why: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.NOT_APPLICABLE,
+        f"The graph can't be raised from opset {opset} to {LEAST_OPSET}: {clause(why)}.",
+        fix="Export the model with opset 13 or newer.",
+        opset=opset,
+    )
 
 
 def _fold(model: ModelProto, scratch: Path) -> ModelProto:

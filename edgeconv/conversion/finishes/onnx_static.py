@@ -14,6 +14,7 @@ from onnx import ModelProto
 from edgeconv.conversion.finishes.observe import onnx_tensors
 from edgeconv.conversion.finishes.onnx_hard_swish import join_hard_swishes
 from edgeconv.conversion.finishes.onnx_prepare import prepare
+from edgeconv.conversion.finishes.onnx_proof import prove_prepared
 from edgeconv.conversion.finishes.onnx_session import open_graph
 from edgeconv.conversion.finishes.onnx_state import (
     check_float,
@@ -84,6 +85,7 @@ def quantize_static(
     if joined:
         words = f"{joined} of them were written out as Add, Clip, Mul and Div, and were joined."
         notes.append(Note(kind="info", subject="HardSwish", message=words))
+    notes += prove_prepared(spec, artifact, prepared, context)
     context.report(-1.0, "observing ranges")
     watched = context.scratch / "watched"
     ranges = observe(

@@ -1,0 +1,86 @@
+"""Holds a graph that was made ready against the file it was made of, before it is quantized.
+
+A lossy variant has no bound that tells a fault of the preparation from its own loss.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
+from edgeconv.bench.inputs import TOKENS
+from edgeconv.conversion.exact import PROOF_SAMPLES, Outputs, agreement_db
+from edgeconv.conversion.finishes.onnx_session import open_graph
+from edgeconv.conversion.onnx_file import write_onnx
+from edgeconv.conversion.program import Artifact, Context
+from edgeconv.conversion.samples import Samples, synthesize
+from edgeconv.recipe.specs import StepSpec
+from edgeconv.results.effect import Note
+
+_TOKEN_RANGES = (TOKENS, 8, 2)
+"""A small table refuses large synthetic integers."""
+
+
+def prove_prepared(
+    spec: StepSpec, artifact: Artifact, model: ModelProto, context: Context
+) -> list[Note]:
+    """Runs both on a few samples: of the calibration data, or synthetic ones.
+
+    Returns:
+        A note where the given file itself runs with none of the samples.
+
+    Raises:
+        EdgeconvError: AGREEMENT_LOST naming the output and its figure; SIGNATURE_CHANGED;
+            NOT_APPLICABLE when the runtime does not run the prepared graph.
+    """
+    refused: Exception | None = None
+    for samples in _candidates(artifact, context):
+        try:
+            expected = _outputs(artifact.path, artifact, samples)
+        except Exception as fault:
+            # The runtime has several types for values that an operator refuses.
+            refused = refused or fault
+            continue
+        folder = context.scratch / "proof"
+        folder.mkdir(parents=True)
+        try:
+            got = _outputs(write_onnx(model, folder), artifact, samples)
+        except Exception as fault:
+            # As above.
+            raise EdgeconvError(
+                Reason.NOT_APPLICABLE,
+                f"{spec.name} can't take {artifact.file}: ONNX Runtime does not run the graph made"
+                f" ready for it: {clause(_first_line(fault))}.",
+                step=spec.name,
+            ) from fault
+        agreement_db(spec.name, expected, got)
+        return []
+    words = f"Not compared with the file before: {clause(_first_line(refused))}."
+    return [Note(kind="fallback", subject="graph", message=words)]
+
+
+def _candidates(artifact: Artifact, context: Context) -> list[Samples]:
+    given = context.calibration
+    if given is not None and len(given):
+        return [given.take(range(min(len(given), PROOF_SAMPLES)))]
+    inputs, seed = artifact.signature.inputs, context.seed
+    return [
+        synthesize(inputs, count=PROOF_SAMPLES, seed=seed, tokens=tokens)
+        for tokens in _TOKEN_RANGES
+    ]
+
+
+def _outputs(path: Path, artifact: Artifact, samples: Samples) -> Outputs:
+    session = open_graph(path, "basic")
+    names = [spec.name for spec in artifact.signature.outputs]
+    rows = [session.run(names, feeds) for feeds in samples]
+    return {name: np.stack([row[place] for row in rows]) for place, name in enumerate(names)}
+
+
+def _first_line(fault: Exception | None) -> str:
+    lines = str(fault).strip().splitlines()
+    return lines[0][:300] if lines else type(fault).__name__
