@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto
 
 from edgeconv.conversion.finishes.observe import onnx_tensors
+from edgeconv.conversion.finishes.onnx_clips import clips_beside_zero
 from edgeconv.conversion.finishes.onnx_hard_swish import join_hard_swishes
 from edgeconv.conversion.finishes.onnx_prepare import prepare
 from edgeconv.conversion.finishes.onnx_proof import prove_prepared
@@ -32,8 +33,8 @@ from edgeconv.recipe.specs import Int8StaticOptions, StepSpec
 from edgeconv.results.effect import Effect, Note
 
 _HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-# Relu and Clip vanish before a QuantizeLinear whose range does their work. The others move
-# values without computing.
+# Relu and Clip vanish before a QuantizeLinear whose range does their work, which holds zero;
+# a Clip beside zero is left out. The others move values without computing.
 _CARRIED = (
     "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Transpose",
     "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Concat", "Pad", "Resize", "Gather",
@@ -167,7 +168,7 @@ def _attempt(
             None,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=kinds,
-            nodes_to_exclude=list(excluded),
+            nodes_to_exclude=[*excluded, *clips_beside_zero(prepared.graph)],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -192,6 +193,10 @@ def _optimized_counts(scratch: Path) -> dict[str, int]:
 
 def _notes(best: _Attempt, heavy: int) -> list[Note]:
     notes = float_weights(best.model)
+    kept = len(clips_beside_zero(best.model.graph))
+    if kept:
+        words = f"{kept} of them stay: no range leaves out zero as they do."
+        notes.append(Note(kind="stayed_float", subject="Clip", message=words))
     if best.left:
         words = "Left in float, which loses less and converts hardly more often."
         notes.append(Note(kind="stayed_float", subject=", ".join(best.left), message=words))

@@ -3,65 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from onnx import NodeProto, numpy_helper
+from onnx import numpy_helper
 
-from edgeconv.analysis.agreement import centred_snr_db
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.conversion.direct import take_directly
 from edgeconv.conversion.finishes.onnx_prepare import prepare
 from edgeconv.conversion.finishes.onnx_proof import prove_prepared
 from edgeconv.conversion.program import Artifact
-from edgeconv.conversion.samples import Samples
 from edgeconv.recipe.specs import StepKind, spec_of
-from edgeconv.testing.conversions import context, finish, runtime_outputs
-from edgeconv.testing.onnx_graphs import node, write_graph
+from edgeconv.testing.conversions import context, finish
+from edgeconv.testing.onnx_graphs import node
+from edgeconv.testing.user_graphs import decibels, normal_samples, taken, weight
 
 QUANTIZING = ("int8-static", "int8-dynamic", "int8-weights")
-RNG = np.random.default_rng(0)
-Shape = tuple[int, ...]
-
-
-def weight(*shape: int) -> NDArray[np.float32]:
-    return RNG.normal(0, 0.12, shape).astype(np.float32)
-
-
-def taken(
-    folder: Path,
-    nodes: list[NodeProto],
-    given: Shape,
-    made: Shape,
-    constants: dict[str, NDArray[Any]],
-    *,
-    opset: int = 17,
-) -> Artifact:
-    """A graph from "x" to "y" as the user's own file."""
-    source, out = folder / "source", folder / "taken"
-    source.mkdir()
-    out.mkdir()
-    shown = ({"x": ("float32", given)}, {"y": ("float32", made)})
-    write_graph(source / "m.onnx", nodes, *shown, constants, opset=opset)
-    return take_directly(source, "sha256:" + "0" * 64, {}, out)[0]
-
-
-def samples(shape: Shape, *, seed: int = 1, count: int = 24) -> Samples:
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((count, *shape)).astype(np.float32)
-    return Samples({"x": x}, None, "dataset")
-
-
-def decibels(folder: Path, artifact: Artifact, name: str) -> float:
-    """How close the finished file is to the given one, in dB."""
-    [given] = artifact.signature.inputs
-    made, _ = finish(artifact, name, folder / name, samples=samples(given.shape))
-    fresh = samples(given.shape, seed=2)
-    got = centred_snr_db(runtime_outputs(artifact, fresh)["y"], runtime_outputs(made, fresh)["y"])
-    assert got is not None
-    return got
 
 
 def resized(folder: Path, operator: str, mode: str, factor: float, opset: int) -> Artifact:
@@ -93,7 +49,7 @@ def test_an_operator_whose_meaning_changed_is_refused_by_its_name(
     nodes = [node("MatMul", ["x", "w"], ["a"]), node("Hardmax", ["a"], ["y"], name="harden")]
     artifact = taken(tmp_path, nodes, (4, 8, 32), (4, 8, 32), {"w": weight(32, 32)}, opset=11)
     with pytest.raises(EdgeconvError, match="'harden'") as caught:
-        finish(artifact, name, tmp_path / "int8", samples=samples((4, 8, 32)))
+        finish(artifact, name, tmp_path / "int8", samples=normal_samples((4, 8, 32)))
     assert caught.value.reason is Reason.NOT_APPLICABLE
 
 
@@ -103,7 +59,7 @@ def test_a_graph_that_computes_something_else_after_it_is_refused(
 ) -> None:
     nodes = [node("MatMul", ["x", "w"], ["a"]), node("Relu", ["a"], ["y"])]
     artifact = taken(tmp_path, nodes, (4, 32), (4, 32), {"w": weight(32, 32)})
-    given = context(tmp_path / "work", samples((4, 32)) if with_data else None)
+    given = context(tmp_path / "work", normal_samples((4, 32)) if with_data else None)
     model, _ = prepare(artifact.path, given.scratch)
     spec = spec_of(StepKind.FINISH, "int8-weights")
     assert prove_prepared(spec, artifact, model, given) == []
@@ -117,13 +73,8 @@ def test_a_graph_that_computes_something_else_after_it_is_refused(
 
 
 def test_a_table_that_refuses_large_integers_is_proven_with_small_ones(tmp_path: Path) -> None:
-    source, out = tmp_path / "source", tmp_path / "taken"
-    source.mkdir()
-    out.mkdir()
-    shown = ({"x": ("int64", (4,))}, {"y": ("float32", (4, 32))})
     constants = {"table": weight(12, 32), "w": weight(32, 32)}
     nodes = [node("Gather", ["table", "x"], ["a"]), node("MatMul", ["a", "w"], ["y"])]
-    write_graph(source / "m.onnx", nodes, *shown, constants)
-    artifact = take_directly(source, "sha256:" + "0" * 64, {}, out)[0]
+    artifact = taken(tmp_path, nodes, (4,), (4, 32), constants, dtype="int64")
     _, effect = finish(artifact, "int8-weights", tmp_path / "int8")
     assert not [note for note in effect.notes if note.kind == "fallback"]
