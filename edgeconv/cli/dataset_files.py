@@ -71,7 +71,7 @@ def check_declared(
     resolved = None
     if shapes is not None:
         given = {name: [int(size) for size in text.split(",")] for name, text in shapes.items()}
-        resolved = resolve_shapes(inspection.inputs, given)
+        resolved = resolve_shapes(inspection.inputs, given, inspection.ranges)
     for each in declared:
         check_fit(each, inspection.inputs, resolved)
 

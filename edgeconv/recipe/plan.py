@@ -132,7 +132,7 @@ def plan(
     Raises:
         EdgeconvError: SHAPE_INVALID, DIMENSION_UNKNOWN.
     """
-    resolved = resolve_shapes(inspection.inputs, shapes)
+    resolved = resolve_shapes(inspection.inputs, shapes, inspection.ranges)
     builder = _Builder(recipe, inspection, resolved, has_calibration, has_evaluation, same_data)
     made = builder.build()
     return made.model_copy(update={"notes": _split_notes(samples)}) if builder.split else made

@@ -522,6 +522,26 @@ def test_an_open_axis_without_a_size_is_refused_at_the_call(play: Play) -> None:
     play(scenario)
 
 
+def test_a_size_the_model_was_not_exported_for_is_refused_at_the_call(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        inspection = {
+            "format": "pt2", "parameters": 1, "weights_bytes": 4, "operators": {},
+            "inputs": [{"name": "x", "dtype": "float32", "shape": ["x.0", 3]}],
+            "outputs": [{"name": "y", "dtype": "float32", "shape": ["x.0", 3]}],
+            "ranges": {"x.0": {"least": 1, "most": 64}},
+        }  # fmt: skip
+        model = await service.model(inspection=inspection)
+        with pytest.raises(EdgeconvError, match="axis 0 was exported for 1 to 64, not 100") as told:
+            await service.client.create_conversion(model, recipe=ONE, shapes={"x": "100,3"})
+        assert told.value.reason is Reason.SHAPE_INVALID
+        assert [violation.field for violation in told.value.violations] == ["shapes.x"]
+        assert await service.client.list_conversions() == []
+        kept = (await service.client.get_model_version(model)).inspection.ranges["x.0"]
+        assert (kept.least, kept.most) == (1, 64)
+
+    play(scenario)
+
+
 def test_the_same_call_starts_one_conversion(play: Play) -> None:
     async def scenario(service: QuickService) -> None:
         model = await service.model()

@@ -129,6 +129,11 @@ def test_what_fits_a_model_is_told_from_declarations(tmp_path: Path) -> None:
     check_declared(declared, _version("batch", "2"), {})
     check_declared(declared, _version("1", "width"), {"x": "1,2"})
     check_declared(declared, _version("1", "width"))
+    bounded = _version("1", "width")
+    bounded.inspection.ranges["width"].least = 4
+    with pytest.raises(EdgeconvError, match="4 and more, not 2") as caught:
+        check_declared(declared, bounded, {"x": "1,2"})
+    assert caught.value.reason is Reason.SHAPE_INVALID
     with pytest.raises(EdgeconvError, match="'x'") as caught:
         check_declared(declared, _version("1", "width"), {"x": "1,3"})
     assert caught.value.reason is Reason.DATASET_MISMATCH

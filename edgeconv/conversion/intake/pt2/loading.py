@@ -16,7 +16,7 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.intake.pt2.archive import check_archive
 from edgeconv.conversion.intake.pt2.functional import make_functional
 from edgeconv.conversion.intake.sealing import check_inference
-from edgeconv.recipe.signature import DeclaredTensor, DType
+from edgeconv.recipe.signature import DeclaredTensor, DType, SizeRange
 
 _REWRITTEN = "The program changes tensors in place; torch rewrote it without that."
 
@@ -28,15 +28,15 @@ class LoadedProgram:
     Attributes:
         arguments: One entry per leaf of the call: a declared input, or the constant that
             stands there.
-        ranges: Name of an open axis → the sizes it was exported for, least and most; the
-            most is None without a bound. The file does not keep the names of the user, so
-            an axis is named after the input where it first stands: "image.3".
+        ranges: Name of an open axis → the sizes it was exported for. The file does not keep
+            the names of the user, so an axis is named after the input where it first
+            stands: "image.3".
     """
 
     exported: ExportedProgram
     arguments: tuple[DeclaredTensor | ConstantArgument, ...]
     outputs: tuple[DeclaredTensor, ...]
-    ranges: Mapping[str, tuple[int, int | None]]
+    ranges: Mapping[str, SizeRange]
     notes: tuple[str, ...]
 
     @property
@@ -89,14 +89,12 @@ def _axis_names(exported: ExportedProgram) -> dict[str, str]:
     return names
 
 
-def _ranges(
-    exported: ExportedProgram, axes: Mapping[str, str]
-) -> dict[str, tuple[int, int | None]]:
+def _ranges(exported: ExportedProgram, axes: Mapping[str, str]) -> dict[str, SizeRange]:
     bounds = {str(symbol): each for symbol, each in exported.range_constraints.items()}
     return {
-        name: (
-            int(bounds[symbol].lower),
-            int(bounds[symbol].upper) if bounds[symbol].upper.is_Integer else None,
+        name: SizeRange(
+            least=int(bounds[symbol].lower),
+            most=int(bounds[symbol].upper) if bounds[symbol].upper.is_Integer else None,
         )
         for symbol, name in axes.items()
         if symbol in bounds
@@ -152,11 +150,6 @@ def _axis(size: int | torch.SymInt, axes: Mapping[str, str]) -> int | str:
     if expression.is_Integer:
         return int(expression)
     return axes.get(str(expression), "?")
-
-
-def range_words(least: int, most: int | None) -> str:
-    """ "4 to 99", or "4 and more"."""
-    return f"{least} and more" if most is None else f"{least} to {most}"
 
 
 def _no_tensor(name: str, what: str) -> EdgeconvError:

@@ -14,6 +14,8 @@ from torch.nn import functional
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.intake import inspect_source, take_in
 from edgeconv.conversion.program import Program
+from edgeconv.conversion.sources import open_source
+from edgeconv.recipe.signature import SizeRange
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -102,6 +104,8 @@ def test_an_open_axis_is_named_after_its_input_and_told_with_its_range(tmp_path:
     assert len(told) == 2
     assert told[0].endswith(" and more.")
     assert told[1] == "Axis 3 of input 'image' was exported for 4 to 99."
+    assert inspection.ranges["image.3"] == SizeRange(least=4, most=99)
+    assert inspection.ranges["image.0"].most is None
     error = _refusal(tmp_path, {})
     assert error.reason is Reason.DIMENSION_UNKNOWN
     assert error.fix == "Give the whole shape: --shape image=1,3,9,SIZE"
@@ -119,6 +123,9 @@ def test_a_size_the_model_was_not_exported_for_is_refused(
     error = _refusal(tmp_path, {"image": shape})
     assert error.reason is Reason.SHAPE_INVALID
     assert error.violations[0].field == "shapes.image"
+    with pytest.raises(EdgeconvError) as caught:
+        open_source(tmp_path, {"image": shape})
+    assert caught.value.reason is Reason.SHAPE_INVALID, "the source itself, as its reference runs"
 
 
 def test_operators_know_the_users_module(tmp_path: Path) -> None:
