@@ -39,7 +39,8 @@ def convert(
         shapes: Whole input shapes by name, for dynamic axes.
         calibration: An npz file with one array per input.
         evaluation: Likewise, with `label` where there are labels. The same path as
-            `calibration` is shared: every fourth sample calibrates, the others evaluate.
+            `calibration` is shared: about a quarter of the samples calibrates, the others
+            evaluate; see `split.calibration_places`.
         report: Called with a fraction (negative when unknown) and words.
 
     Returns:

@@ -50,7 +50,7 @@ def _sweep() -> Iterator[None]:
 def results() -> dict[str, VariantResult]:
     """A `.pt2` with labelled data, calibrated and evaluated on parts of it."""
     net = seeded(SmallCnn)
-    values = np.random.default_rng(0).standard_normal((64, 1, 1, 8, 8)).astype(np.float32)
+    values = np.random.default_rng(0).standard_normal((256, 1, 1, 8, 8)).astype(np.float32)
     with torch.no_grad():
         labels = net(torch.from_numpy(values[:, 0])).argmax(-1).numpy()
     exported = torch.export.export(net, (torch.zeros(1, 1, 8, 8),))
@@ -75,7 +75,7 @@ def test_variants_are_verified_and_their_files_stand_there(name: str) -> None:
     assert result.size_bytes == Path(result.path).stat().st_size
     assert result.agreement is not None
     assert result.agreement.metric_reference == 1
-    assert result.agreement.samples == 48
+    assert result.agreement.samples == 192
     last = result.effects[-1].step
     assert last == ("int8-static" if "int8" in name else name.partition(".")[2])
 
@@ -119,6 +119,22 @@ def test_a_bound_on_the_drop_without_labels_fails_and_says_what_to_do(tmp_path: 
     assert result.error is not None
     assert result.error.reason == "AGREEMENT_LOST"
     assert "Give evaluation data with labels" in result.error.message
+
+
+def test_shared_data_name_the_class_that_a_part_of_them_lacks(tmp_path: Path) -> None:
+    source = write_dense_onnx(tmp_path / "dense.onnx")
+    values = np.random.default_rng(0).standard_normal((42, 64)).astype(np.float32)
+    labels = np.array([8, 9, *np.arange(40) % 2])
+    data = tmp_path / "data.npz"
+    write_arrays(data, {"in/put:0": values, "label": labels})
+    recipe = parse_recipe("{version: 1, targets: [onnx], variants: {int8: {precision: int8}}}")
+    [result] = convert(source, recipe, tmp_path / "out", calibration=data, evaluation=data)
+    assert result.agreement is not None
+    [lacking] = [each for each in result.effects if each.step == "int8-static"]
+    messages = [note.message for note in (*lacking.notes, *result.agreement.notes)]
+    told = ("No sample of class 9 calibrates:", "No sample of class 8 is compared:")
+    for words in told:
+        assert any(words in message for message in messages), messages
 
 
 def test_onnx_becomes_tflite(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from edgeconv.conversion.calls import StepCall, StepInput
 from edgeconv.conversion.program import Artifact
 from edgeconv.conversion.reference import make_reference
 from edgeconv.conversion.samples import read_npz, write_arrays
-from edgeconv.conversion.verify import verify
 from edgeconv.conversion.split import calibration_places
+from edgeconv.conversion.verify import verify
 from edgeconv.recipe.signature import DType, Signature, TensorSpec
 from edgeconv.recipe.specs import ReferenceOptions, StepKind, VerifyOptions
 from edgeconv.results.agreement import Agreement
