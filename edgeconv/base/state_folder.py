@@ -198,7 +198,7 @@ def _acquire(fd: int, path: Path) -> None:
     raise EdgeconvError(
         Reason.STATE_LOCKED,
         f"Process {holder} runs a server on {str(path.parent)!r}.",
-        fix="Use that server, stop it, or name another folder by EDGECONV_STATE.",
+        fix="Use that server, stop it, or name another folder with --state or EDGECONV_STATE.",
         pid=holder,
         state=path.parent,
     )
