@@ -158,11 +158,10 @@ def parse_recipe(text: str) -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         violations = list(_violations(error, data))
+    listed = "; ".join(f"{each.field}: {each.message}" for each in violations)
     raise EdgeconvError(
         Reason.RECIPE_INVALID,
-        "The recipe is not valid: "
-        + "; ".join(f"{v.field}: {v.message}" for v in violations)
-        + ".",
+        f"The recipe is not valid: {listed if listed.endswith('?') else f'{listed}.'}",
         fix="`edgeconv recipes schema` prints what is allowed.",
         violations=violations,
     )

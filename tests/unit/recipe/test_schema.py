@@ -70,6 +70,17 @@ def test_an_unknown_key_comes_with_the_nearest_known_one(
 
 
 @pytest.mark.parametrize(
+    ("text", "end"),
+    [("variant: {a: {}}", "'variants'?"), ("variants: {a: {precision: int7}}", ".")],
+)
+def test_the_message_has_one_mark_at_its_end(text: str, end: str) -> None:
+    with pytest.raises(EdgeconvError) as caught:
+        parse_recipe(text)
+    assert caught.value.message.endswith(end)
+    assert not caught.value.message.endswith("?.")
+
+
+@pytest.mark.parametrize(
     ("text", "field"),
     [
         ("variants: {a: {precision: int7}}", "variants.a.precision"),
