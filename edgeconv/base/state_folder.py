@@ -7,6 +7,7 @@ lock          held by the server that uses the folder; names its process
 edgeconv.db   the embedded database
 blobs/        files by digest
 scratch/      folders of job children; emptied when a server starts
+server.log    what a server logged that ran in a terminal
 agent/        what the agent of this machine keeps
 users         held by the commands that use the server; see `cli.attached`
 """
@@ -76,6 +77,10 @@ class StateFolder:
     @property
     def users(self) -> Path:
         return self.root / "users"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "server.log"
 
     @property
     def agent(self) -> Path:
