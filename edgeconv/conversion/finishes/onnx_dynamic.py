@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
-from edgeconv.conversion.finishes.onnx_prepare import prepare, split_gemms
+from edgeconv.conversion.finishes.onnx_prepare import prepare
 from edgeconv.conversion.finishes.onnx_proof import prove_prepared
+from edgeconv.conversion.finishes.onnx_quantizable import separate_weights, split_gemms
 from edgeconv.conversion.finishes.onnx_state import (
     check_float,
     composition,
@@ -39,6 +40,7 @@ def quantize_dynamic(
     check_float(spec, artifact, model)
     before = composition(model)
     split_gemms(model.graph)
+    separate_weights(model.graph)
     notes += prove_prepared(spec, artifact, model, context)
     given = context.scratch / "given"
     given.mkdir()

@@ -7,11 +7,10 @@ without folding batch normalization stands between a convolution and its activat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
@@ -112,47 +111,6 @@ def _fold(model: ModelProto, scratch: Path) -> ModelProto:
     scratch.mkdir(parents=True)
     open_graph(write_onnx(model, scratch), "basic", written=scratch / "folded.onnx")
     return read_onnx(scratch / "folded.onnx")
-
-
-def split_gemms(graph: GraphProto) -> None:
-    """Writes Gemm with constant weights as MatMul and Add, in place.
-
-    The quantizer's own rewriting transposes a weight in place once for each Gemm that
-    uses it: where two layers share one, the second finds it the wrong way round.
-    """
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    transposed: dict[str, str] = {}
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        if not _is_plain_gemm(node, weights):
-            nodes.append(node)
-            continue
-        name = node.input[1]
-        if any(each.name == "transB" and each.i for each in node.attribute):
-            if name not in transposed:
-                values = numpy_helper.to_array(weights[name]).T
-                transposed[name] = f"{name}/transposed"
-                graph.initializer.append(numpy_helper.from_array(values.copy(), transposed[name]))
-            name = transposed[name]
-        bias = [each for each in node.input[2:] if each]
-        product = f"{node.output[0]}/product" if bias else node.output[0]
-        nodes.append(helper.make_node("MatMul", [node.input[0], name], [product]))
-        if bias:
-            nodes.append(helper.make_node("Add", [product, *bias], [node.output[0]]))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input} | {each.name for each in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _is_plain_gemm(node: NodeProto, weights: Mapping[str, TensorProto]) -> bool:
-    if node.op_type != "Gemm" or node.domain not in DOMAINS or node.input[1] not in weights:
-        return False
-    given = {each.name: each for each in node.attribute}
-    scaled = any(name in given and given[name].f != 1.0 for name in ("alpha", "beta"))
-    return not scaled and not ("transA" in given and given["transA"].i)
 
 
 def _drop_unused_domains(model: ModelProto) -> None:

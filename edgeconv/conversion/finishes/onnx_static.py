@@ -16,6 +16,7 @@ from edgeconv.conversion.finishes.onnx_clips import clips_beside_zero
 from edgeconv.conversion.finishes.onnx_hard_swish import join_hard_swishes
 from edgeconv.conversion.finishes.onnx_prepare import prepare
 from edgeconv.conversion.finishes.onnx_proof import prove_prepared
+from edgeconv.conversion.finishes.onnx_quantizable import write_quantizable
 from edgeconv.conversion.finishes.onnx_session import open_graph
 from edgeconv.conversion.finishes.onnx_state import (
     check_float,
@@ -86,6 +87,7 @@ def quantize_static(
     if joined:
         words = f"{joined} of them were written out as Add, Clip, Mul and Div, and were joined."
         notes.append(Note(kind="info", subject="HardSwish", message=words))
+    write_quantizable(prepared.graph)
     notes += prove_prepared(spec, artifact, prepared, context)
     context.report(-1.0, "observing ranges")
     watched = context.scratch / "watched"
