@@ -8,6 +8,7 @@ from edgeconv.conversion.finishes.onnx_prepare import prepare
 from edgeconv.conversion.finishes.onnx_proof import prove_prepared
 from edgeconv.conversion.finishes.onnx_quantizable import separate_weights, split_gemms
 from edgeconv.conversion.finishes.onnx_state import (
+    asking_quantizer,
     check_float,
     composition,
     float_weights,
@@ -45,13 +46,14 @@ def quantize_dynamic(
     given = context.scratch / "given"
     given.mkdir()
     made = context.scratch / "dynamic.onnx"
-    quantization.quantize_dynamic(
-        str(write_onnx(model, given)),
-        str(made),
-        per_channel=True,
-        weight_type=quantization.QuantType.QInt8,
-        op_types_to_quantize=_DYNAMIC,
-    )
+    with asking_quantizer():
+        quantization.quantize_dynamic(
+            str(write_onnx(model, given)),
+            str(made),
+            per_channel=True,
+            weight_type=quantization.QuantType.QInt8,
+            op_types_to_quantize=_DYNAMIC,
+        )
     quantized = read_onnx(made)
     widened = quantize_graph(quantized.graph)
     if widened and not _is_dynamic(quantized):

@@ -13,6 +13,7 @@ from onnx import ModelProto
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
 from edgeconv.bench.inputs import TOKENS
+from edgeconv.conversion.calls import told
 from edgeconv.conversion.exact import PROOF_SAMPLES, Outputs, agreement_db
 from edgeconv.conversion.finishes.onnx_session import open_graph
 from edgeconv.conversion.onnx_file import write_onnx
@@ -54,12 +55,13 @@ def prove_prepared(
             raise EdgeconvError(
                 Reason.NOT_APPLICABLE,
                 f"{spec.name} can't take {artifact.file}: ONNX Runtime does not run the graph made"
-                f" ready for it: {clause(_first_line(fault))}.",
+                f" ready for it: {clause(told(fault))}.",
                 step=spec.name,
             ) from fault
         agreement_db(spec.name, expected, got)
         return []
-    words = f"Not compared with the file before: {clause(_first_line(refused))}."
+    assert refused is not None
+    words = f"Not compared with the file before: {clause(told(refused))}."
     return [Note(kind="fallback", subject="graph", message=words)]
 
 
@@ -79,8 +81,3 @@ def _outputs(path: Path, artifact: Artifact, samples: Samples) -> Outputs:
     names = [spec.name for spec in artifact.signature.outputs]
     rows = [session.run(names, feeds) for feeds in samples]
     return {name: np.stack([row[place] for row in rows]) for place, name in enumerate(names)}
-
-
-def _first_line(fault: Exception | None) -> str:
-    lines = str(fault).strip().splitlines()
-    return lines[0][:300] if lines else type(fault).__name__

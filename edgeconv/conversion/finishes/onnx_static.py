@@ -19,6 +19,7 @@ from edgeconv.conversion.finishes.onnx_proof import prove_prepared
 from edgeconv.conversion.finishes.onnx_quantizable import write_quantizable
 from edgeconv.conversion.finishes.onnx_session import open_graph
 from edgeconv.conversion.finishes.onnx_state import (
+    asking_quantizer,
     check_float,
     composition,
     float_weights,
@@ -163,7 +164,7 @@ def _attempt(
     }
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), scratch / "ranges.json")
     kinds = [kind for kind in (*_HEAVY, *_CARRIED, *_ARITHMETIC) if kind not in left]
-    with _quiet():
+    with _quiet(), asking_quantizer():
         quantize_static(
             str(write_onnx(prepared, scratch)),
             str(scratch / "quantized.onnx"),

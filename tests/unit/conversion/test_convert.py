@@ -166,3 +166,57 @@ def test_what_is_no_model_raises(tmp_path: Path) -> None:
         convert(tmp_path / "model.onnx", recipe, tmp_path / "out")
     assert caught.value.reason is Reason.MODEL_UNREADABLE
     assert not (tmp_path / "out").exists()
+
+
+def _dense_with_data(folder: Path) -> tuple[Path, Path]:
+    source = write_dense_onnx(folder / "dense.onnx")
+    values = np.random.default_rng(0).standard_normal((24, 64)).astype(np.float32)
+    write_arrays(folder / "data.npz", {"in/put:0": values})
+    return source, folder / "data.npz"
+
+
+FLOAT_AND_INT8 = "{version: 1, targets: [onnx], variants: {fp32: {}, int8: {precision: int8}}}"
+
+
+# One exception of a library was the end of all variants.
+def test_an_exception_nobody_expects_costs_its_own_variant_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    source, data = _dense_with_data(tmp_path)
+    monkeypatch.setattr("onnxruntime.quantization.calibrate.save_tensors_data", full)
+    recipe = parse_recipe(FLOAT_AND_INT8)
+    made = {each.name: each for each in convert(source, recipe, tmp_path / "out", calibration=data)}
+    assert made["fp32.onnx"].state == "verified"
+    error = made["int8.onnx"].error
+    assert error is not None
+    assert error.reason == "INTERNAL"
+    assert "OSError" in error.message
+    assert "No space left" in error.message
+
+
+@pytest.mark.parametrize(
+    ("precision", "tool"),
+    [
+        ("int8", "onnxruntime.quantization.quantize_static"),
+        ("int8-dynamic", "onnxruntime.quantization.quantize_dynamic"),
+        ("fp16", "onnxruntime.transformers.float16.convert_float_to_float16"),
+    ],
+)
+def test_what_a_quantizer_stumbles_over_is_not_applicable(
+    precision: str, tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    source, data = _dense_with_data(tmp_path)
+    monkeypatch.setattr(tool, stumble)
+    recipe = parse_recipe(
+        f"{{version: 1, targets: [onnx], variants: {{q: {{precision: {precision}}}}}}}"
+    )
+    [result] = convert(source, recipe, tmp_path / "out", calibration=data)
+    assert result.error is not None
+    assert result.error.reason == "NOT_APPLICABLE"
+    assert "AssertionError" in result.error.message
