@@ -411,6 +411,36 @@ def test_a_queued_conversion_is_cancelled_before_it_begins(play: Play, tmp_path:
     play(scenario)
 
 
+def test_a_queued_conversion_says_behind_which_it_waits(play: Play, tmp_path: Path) -> None:
+    async def scenario(service: QuickService) -> None:
+        gate = tmp_path / "gate"
+        slow = await service.model(gates={"reference": str(gate)})
+        model = await service.model()
+        create = service.client.create_conversion
+        first, second, third = [
+            (await create(each, recipe=ONE)).name for each in (slow, model, model)
+        ]
+        await _until_running(service, "reference")
+        for name, words in (
+            (second, f"waiting for {first} to end"),
+            (third, f"waiting for {first} and 1 more to end"),
+        ):
+            events = service.client.watch_conversion(name)
+            async for event in events:
+                if event.WhichOneof("kind") == "progress":
+                    assert event.progress.subject == "queue"
+                    assert (event.progress.fraction, event.progress.message) == (-1.0, words)
+                    break
+            await events.aclose()
+        gate.touch()
+        told = [event async for event in service.client.watch_conversion(third)]
+        assert _told(told)[-1] == "succeeded"
+        again = [event async for event in service.client.watch_conversion(first)]
+        assert [each for each in again if each.progress.subject == "queue"] == []
+
+    play(scenario)
+
+
 def test_a_watch_is_live_and_goes_on_where_it_is_told(play: Play, tmp_path: Path) -> None:
     async def scenario(service: QuickService) -> None:
         gate = tmp_path / "gate"

@@ -54,6 +54,14 @@ class AsyncioEngine:
             return []
         return [*self._running, *(job for queue in self._queued.values() for job in queue)]
 
+    async def ahead_of(self, job: Job) -> list[Job]:
+        """As `Engine` says."""
+        queue = list(self._queued[job.kind])
+        if job not in queue:
+            return []
+        running = [each for each in self._running if each.kind is job.kind]
+        return [*running, *queue[: queue.index(job)]]
+
     async def shutdown(self) -> None:
         """As `Engine` says."""
         self._closed = True
