@@ -141,7 +141,7 @@ def test_a_whole_file_with_an_operator_that_litert_lacks_is_not_called_damaged(
     model = read_tflite(path.read_bytes())
     model.operatorCodes[0].version = 99
     path.write_bytes(write_tflite(model))
-    with pytest.raises(EdgeconvError, match="FULLY_CONNECTED.*99") as caught:
+    with pytest.raises(EdgeconvError, match=r"FULLY_CONNECTED.*99") as caught:
         loader(runtime_by_format("tflite"))(path)
     assert caught.value.reason is Reason.RUNTIME_REFUSED
     assert caught.value.fix == ""
