@@ -189,15 +189,15 @@ SPECS: tuple[StepSpec, ...] = (
     StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 3, TfliteOptions),
     StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 5, Fp16Options, _BOTH),
     StepSpec(
-        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 7,
+        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 8,
         Int8StaticOptions, _BOTH,
     ),
     StepSpec(
-        StepKind.FINISH, "int8-dynamic", "8-bit weights, activations quantized as they come.", 4,
+        StepKind.FINISH, "int8-dynamic", "8-bit weights, activations quantized as they come.", 5,
         Int8DynamicOptions, _BOTH,
     ),
     StepSpec(
-        StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 4,
+        StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 5,
         Int8WeightsOptions, _BOTH,
     ),
     StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 7, VerifyOptions),
