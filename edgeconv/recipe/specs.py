@@ -168,14 +168,14 @@ class VerifyOptions(Options):
 _BOTH = ("onnx", "tflite")
 
 SPECS: tuple[StepSpec, ...] = (
-    StepSpec(StepKind.INSPECT, "inspect", "Reads a model's files.", 4, InspectOptions),
+    StepSpec(StepKind.INSPECT, "inspect", "Reads a model's files.", 5, InspectOptions),
     StepSpec(
         StepKind.INSPECT_DATASET, "inspect-dataset", "Reads and checks a dataset.", 1,
         InspectOptions,
     ),
-    StepSpec(StepKind.INTAKE, "intake", "Turns a model into a Program.", 3, ShapeOptions),
+    StepSpec(StepKind.INTAKE, "intake", "Turns a model into a Program.", 4, ShapeOptions),
     StepSpec(
-        StepKind.REFERENCE, "reference", "Runs the source in its own framework.", 4,
+        StepKind.REFERENCE, "reference", "Runs the source in its own framework.", 5,
         ReferenceOptions,
     ),
     StepSpec(

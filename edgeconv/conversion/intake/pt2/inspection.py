@@ -29,7 +29,7 @@ def inspect_pt2(path: Path) -> Inspection:
     for named, sizes in loaded.ranges.items():
         name, _, axis = named.rpartition(".")
         notes.append(f"Axis {axis} of input {name!r} was exported for {sizes}.")
-    notes.append("Outputs have no names in the file; they are called output_0, output_1, ….")
+    notes += loaded.notes_on_outputs
     return Inspection(
         format="pt2",
         inputs=loaded.inputs,
