@@ -291,8 +291,13 @@ def test_a_damaged_result_is_made_again(play: Play, tmp_path: Path) -> None:
         ran = len(service.journal)
         recipe = ONE.replace("fp32: {}", "fp32: {min_snr_db: 20}")
         # A fresh child, so that the artifact is read from the blobs.
-        for path in (tmp_path / "state" / "scratch").iterdir():
-            os.kill(_child_pid(service, path), 9)
+        children = [_child_pid(service, p) for p in (tmp_path / "state" / "scratch").iterdir()]
+        for child in children:
+            os.kill(child, 9)
+        # The server learns of it when it has waited for them.
+        async with asyncio.timeout(10):
+            while any(Path(f"/proc/{child}").exists() for child in children):
+                await asyncio.sleep(0.01)
         again, events = await service.convert(model, recipe)
         assert again.state == pb.CONVERSION_STATE_SUCCEEDED, again
         assert again.variants[0].digest == first.variants[0].digest
