@@ -75,6 +75,9 @@ def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str,
             reset_peak()
             began_ns = time.monotonic_ns()
             outcome = runner.run(call, report)
+    except ImportError:
+        # A child that can't load its libraries is of no more use.
+        raise
     except Exception as fault:
         # The trace of an unexpected one goes to the log.
         if not isinstance(fault, EdgeconvError):
