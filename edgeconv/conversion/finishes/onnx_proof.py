@@ -1,4 +1,4 @@
-"""Holds a graph that was made ready against the file it was made of, before it is quantized.
+"""Holds a graph against the file it was made of: made ready, and quantized and optimized.
 
 A lossy variant has no bound that tells a fault of the preparation from its own loss.
 """
@@ -10,18 +10,21 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
+from edgeconv.analysis.agreement import centred_snr_db
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
 from edgeconv.bench.inputs import TOKENS
 from edgeconv.conversion.calls import told
 from edgeconv.conversion.exact import PROOF_SAMPLES, Outputs, agreement_db
-from edgeconv.conversion.finishes.onnx_session import open_graph
+from edgeconv.conversion.finishes.onnx_session import Level, open_graph
 from edgeconv.conversion.onnx_file import write_onnx
 from edgeconv.conversion.program import Artifact, Context
 from edgeconv.conversion.samples import Samples, synthesize
 from edgeconv.recipe.specs import StepSpec
 from edgeconv.results.effect import Note
 
+_SPOILT_DB = 6.0
+"""Kernels that round otherwise differ by less."""
 _TOKEN_RANGES = (TOKENS, 8, 2)
 """A small table refuses large synthetic integers."""
 
@@ -65,6 +68,28 @@ def prove_prepared(
     return [Note(kind="fallback", subject="graph", message=words)]
 
 
+def optimizer_flags(artifact: Artifact, quantized: Path, samples: Samples) -> list[Note]:
+    """A note for each output that the runtime's own optimizer spoils.
+
+    It joins quantized operators to integer kernels, some of which do not look at all that
+    the file says. Without it each operator is computed as it stands.
+    """
+    few = samples.take(range(min(len(samples), PROOF_SAMPLES)))
+    expected = _outputs(artifact.path, artifact, few)
+    plain, joined = (_outputs(quantized, artifact, few, level) for level in ("none", "all"))
+    notes = []
+    for name, want in expected.items():
+        before, after = (centred_snr_db(want, made[name]) for made in (plain, joined))
+        if before is None or after is None or before - after < _SPOILT_DB:
+            continue
+        words = (
+            f"{after:.1f} dB as ONNX Runtime runs it, {before:.1f} dB without its optimizer: its"
+            " integer kernels compute something else than the file says."
+        )
+        notes.append(Note(kind="flagged", subject=name, message=words))
+    return notes
+
+
 def _candidates(artifact: Artifact, context: Context) -> list[Samples]:
     given = context.calibration
     if given is not None and len(given):
@@ -76,8 +101,8 @@ def _candidates(artifact: Artifact, context: Context) -> list[Samples]:
     ]
 
 
-def _outputs(path: Path, artifact: Artifact, samples: Samples) -> Outputs:
-    session = open_graph(path, "basic")
+def _outputs(path: Path, artifact: Artifact, samples: Samples, level: Level = "basic") -> Outputs:
+    session = open_graph(path, level)
     names = [spec.name for spec in artifact.signature.outputs]
     rows = [session.run(names, feeds) for feeds in samples]
     return {name: np.stack([row[place] for row in rows]) for place, name in enumerate(names)}

@@ -15,7 +15,7 @@ from edgeconv.conversion.finishes.observe import onnx_tensors
 from edgeconv.conversion.finishes.onnx_clips import clips_beside_zero
 from edgeconv.conversion.finishes.onnx_hard_swish import join_hard_swishes
 from edgeconv.conversion.finishes.onnx_prepare import prepare
-from edgeconv.conversion.finishes.onnx_proof import prove_prepared
+from edgeconv.conversion.finishes.onnx_proof import optimizer_flags, prove_prepared
 from edgeconv.conversion.finishes.onnx_quantizable import write_quantizable
 from edgeconv.conversion.finishes.onnx_session import open_graph
 from edgeconv.conversion.finishes.onnx_state import (
@@ -28,7 +28,7 @@ from edgeconv.conversion.finishes.onnx_state import (
 from edgeconv.conversion.finishes.outcome import finished
 from edgeconv.conversion.finishes.ranges import Range, observe
 from edgeconv.conversion.finishes.scores import onnx_scores
-from edgeconv.conversion.onnx_file import operator_counts, read_onnx, write_onnx
+from edgeconv.conversion.onnx_file import ONNX_FILE, operator_counts, read_onnx, write_onnx
 from edgeconv.conversion.program import Artifact, Context
 from edgeconv.conversion.samples import Samples
 from edgeconv.recipe.specs import Int8StaticOptions, StepSpec
@@ -101,6 +101,7 @@ def quantize_static(
     write_finished(best.model, context.folder)
     heavy = sum(counts.get(kind, 0) for kind in _HEAVY)
     notes += _notes(best, heavy)
+    notes += optimizer_flags(artifact, context.folder / ONNX_FILE, samples)
     return finished(
         spec,
         artifact,

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
+from edgeconv.conversion.finishes.onnx_proof import optimizer_flags
 from edgeconv.conversion.onnx_file import operator_counts, read_onnx
 from edgeconv.conversion.program import Artifact
+from edgeconv.conversion.samples import Samples
 from edgeconv.testing.conversions import finish, runtime_outputs
 from edgeconv.testing.onnx_graphs import node
 from edgeconv.testing.user_graphs import decibels, normal_samples, taken, weight
@@ -149,6 +152,27 @@ def test_a_weight_that_is_read_in_two_ways(kind: str, name: str, tmp_path: Path)
     constants = {"w": skewed(), "rows": np.array([0, 3, 5, 63])}
     artifact = taken(tmp_path, SHARED[kind], (4, 64), (4, 64), constants)
     assert decibels(tmp_path, artifact, name) > 25
+
+
+class _Feeds(CalibrationDataReader):
+    def __init__(self, samples: Samples) -> None:
+        self._left = iter(samples)
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        return next(self._left, None)
+
+
+# As the quantizer alone writes it: its own kernels read the scales along the other axis.
+def test_what_the_optimizer_makes_something_else_of_is_flagged(tmp_path: Path) -> None:
+    constants = {"w": skewed()}
+    artifact = taken(tmp_path, SHARED["MatMul and Gemm"], (4, 64), (4, 64), constants)
+    given, spoilt = normal_samples((4, 64)), tmp_path / "spoilt.onnx"
+    quantize_static(str(artifact.path), str(spoilt), _Feeds(given), per_channel=True)
+    [note] = optimizer_flags(artifact, spoilt, given)
+    assert (note.kind, note.subject) == ("flagged", "y")
+    made, effect = finish(artifact, "int8-static", tmp_path / "int8", samples=given)
+    assert optimizer_flags(artifact, made.path, given) == []
+    assert not [each for each in effect.notes if each.kind == "flagged"]
 
 
 def test_a_kernel_of_a_convolution_and_its_transposed(tmp_path: Path) -> None:
