@@ -20,10 +20,12 @@ _ONE_PASS = "one entry of the list is one pass, such as `prune: {ratio: 0.5}`"
 def _share(value: object) -> float:
     if isinstance(value, str) and re.fullmatch(_PERCENTAGE, value):
         return float(value.rstrip(" %")) / 100
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and 0 <= value <= 1:  # type: ignore[operator]
-        return float(value)  # type: ignore[arg-type]
-    hint = f"; {value:g} percent is written {value:g}%" if number and 1 < value <= 100 else ""  # type: ignore[operator]
+    hint = ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if 0 <= value <= 1:
+            return float(value)
+        if 1 < value <= 100:
+            hint = f"; {value:g} percent is written {value:g}%"
     shown = repr(value)
     given = f", not {shown}" if len(shown) <= _LONGEST_SHOWN else ""
     raise ValueError(
