@@ -173,7 +173,7 @@ SPECS: tuple[StepSpec, ...] = (
         StepKind.INSPECT_DATASET, "inspect-dataset", "Reads and checks a dataset.", 1,
         InspectOptions,
     ),
-    StepSpec(StepKind.INTAKE, "intake", "Turns a model into a Program.", 4, ShapeOptions),
+    StepSpec(StepKind.INTAKE, "intake", "Turns a model into a Program.", 5, ShapeOptions),
     StepSpec(
         StepKind.REFERENCE, "reference", "Runs the source in its own framework.", 5,
         ReferenceOptions,
