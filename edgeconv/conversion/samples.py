@@ -120,11 +120,13 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def inspect_arrays(arrays: Mapping[str, NDArray[Any]]) -> DatasetInspection:
-    """What a dataset holds.
+    """What a dataset holds; `samples` is the length of its shortest array.
+
+    Lengths may differ here: the arrays that a model takes must be of one, see `fit_samples`.
 
     Raises:
         EdgeconvError: DATASET_INVALID for a dtype that no model takes, NaN or infinity,
-            or arrays of different lengths.
+            an array without a sample axis, or labels without inputs.
     """
     known = {dtype.value for dtype in DType}
     described = []
