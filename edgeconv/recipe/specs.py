@@ -185,8 +185,8 @@ SPECS: tuple[StepSpec, ...] = (
         StepKind.PASS, "prune", "Removes whole channels and, with data, refits what is left.", 5,
         PruneOptions,
     ),
-    StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 1, OnnxOptions),
-    StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 3, TfliteOptions),
+    StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 2, OnnxOptions),
+    StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 4, TfliteOptions),
     StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 5, Fp16Options, _BOTH),
     StepSpec(
         StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 8,
