@@ -3,11 +3,11 @@
 Full precision has a bound always: below 60 dB a converter's fault is likelier than
 rounding, unless the error is at the noise of floats of the output's size. Lossy variants
 are held to what the recipe says. Where it says nothing they are flagged, and held to one
-thing only: outputs that neither are nearer to the source's than its mean, nor decide as it
-does, are none of it. An output that does
-not vary over the samples has no ratio: there its largest error counts, as a share of its
-largest value, by the same number of dB. Masks and slices of a small scale, which the figures
-of a whole output do not show, are judged for themselves.
+thing only: an output that is no nearer to the source's than its mean is, and decides
+otherwise, fails. An output that does not vary over the samples has no ratio: there its
+largest error counts, as a share of its largest value, by the same number of dB. Masks and
+slices of a small scale, which the figures of a whole output do not show, are judged for
+themselves.
 """
 
 from __future__ import annotations

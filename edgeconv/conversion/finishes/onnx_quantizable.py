@@ -67,9 +67,10 @@ def separate_weights(graph: GraphProto) -> None:
             if name in weights:
                 axes = readers.setdefault(name, {})
                 axes.setdefault(_channel_axis(node, place), []).append((node, place))
+    taken = _names_made(graph)
     for name, axes in readers.items():
         for axis in list(axes)[1:]:
-            copy = f"{name}/{'whole' if axis is None else axis}"
+            copy = _unused(f"{name}/{'whole' if axis is None else axis}", taken)
             graph.initializer.add().CopyFrom(weights[name])
             graph.initializer[-1].name = copy
             for node, place in axes[axis]:
@@ -93,6 +94,8 @@ class _Constants:
     def __init__(self, graph: GraphProto) -> None:
         self._graph = graph
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self._made: dict[str, str] = {}
+        self._taken = _names_made(graph)
         self._replaced: set[str] = set()
 
     def values(self, name: str) -> NDArray[Any] | None:
@@ -103,13 +106,21 @@ class _Constants:
         return values if values.dtype in _FLOATS else None
 
     def put(self, name: str, values: NDArray[Any], *, instead_of: str) -> str:
-        """Adds a constant if none of that name was added before; its name."""
+        """Adds a constant unless it was added before; the name that it has got."""
         self._replaced.add(instead_of)
-        if name not in self._tensors:
-            tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        if name not in self._made:
+            fresh = self.unused(name)
+            tensor = numpy_helper.from_array(np.ascontiguousarray(values), fresh)
             self._graph.initializer.append(tensor)
-            self._tensors[name] = tensor
-        return name
+            self._tensors[fresh] = tensor
+            self._made[name] = fresh
+        return self._made[name]
+
+    def unused(self, name: str) -> str:
+        """The name, with strokes where the model has it for something else."""
+        fresh = _unused(name, self._taken)
+        self._taken.add(fresh)
+        return fresh
 
     def drop_replaced(self) -> None:
         """Removes what was replaced and is read no more."""
@@ -140,12 +151,13 @@ def _plain_gemm(node: NodeProto, constants: _Constants) -> list[NodeProto]:
         is_plain &= scaled.shape == (width,)
     elif beta != 1:
         factor = constants.put(f"{made}/beta", np.array(beta, np.float32), instead_of="")
-        extra = [helper.make_node("Mul", [bias, factor], [f"{made}/scaled"])]
-        bias, is_plain = f"{made}/scaled", False
+        scaled_bias = constants.unused(f"{made}/scaled")
+        extra = [helper.make_node("Mul", [bias, factor], [scaled_bias])]
+        bias, is_plain = scaled_bias, False
     if is_plain:
         node.input.append(bias)
         return [node]
-    node.output[0] = f"{made}/product"
+    node.output[0] = constants.unused(f"{made}/product")
     return [*extra, node, helper.make_node("Add", [node.output[0], bias], [made])]
 
 
@@ -185,7 +197,7 @@ def _as_product(node: NodeProto, constants: _Constants) -> list[NodeProto]:
         name = constants.put(f"{name}/transposed", weight.T, instead_of=name)
     if len(node.input) < 3:
         return [helper.make_node("MatMul", [node.input[0], name], [node.output[0]])]
-    product = f"{node.output[0]}/product"
+    product = constants.unused(f"{node.output[0]}/product")
     return [
         helper.make_node("MatMul", [node.input[0], name], [product]),
         helper.make_node("Add", [product, node.input[2]], [node.output[0]]),
@@ -197,7 +209,7 @@ def _without_grouped_bias(node: NodeProto, constants: _Constants) -> list[NodePr
     bias = constants.values(node.input[2]) if len(node.input) > 2 else None
     if bias is None or weight is None or _attribute(node, "group", 1) == 1:
         return [node]
-    made, product = node.output[0], f"{node.output[0]}/product"
+    made, product = node.output[0], constants.unused(f"{node.output[0]}/product")
     shaped = bias.reshape(-1, *[1] * (weight.ndim - 2))
     name = constants.put(f"{made}/bias", shaped, instead_of=node.input[2])
     del node.input[2:]
@@ -224,6 +236,18 @@ def _put_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
         copies[-1].CopyFrom(node)
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def _names_made(graph: GraphProto) -> set[str]:
+    """Of inputs, constants and what nodes give."""
+    given = {each.name for each in (*graph.input, *graph.initializer)}
+    return given | {name for node in graph.node for name in node.output}
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "'"
+    return name
 
 
 def _names_read(graph: GraphProto) -> Iterator[str]:

@@ -110,6 +110,17 @@ def test_a_column_as_bias_of_a_square_gemm_is_no_row(tmp_path: Path) -> None:
     assert decibels(tmp_path, artifact, "int8-static") > 30
 
 
+@pytest.mark.parametrize("name", ["int8-static", "int8-dynamic"])
+def test_names_that_the_model_uses_itself_are_left_to_it(name: str, tmp_path: Path) -> None:
+    nodes = [
+        node("Relu", ["x"], ["y/product"]),
+        node("Gemm", ["y/product", "w", "y/bias"], ["y"], transB=1, beta=3.0),
+    ]
+    constants = {"w": weight(24, 32), "y/bias": weight(1, 24, seed=1) * 5}
+    artifact = taken(tmp_path, nodes, (4, 32), (4, 24), constants)
+    assert decibels(tmp_path, artifact, name) > 25
+
+
 @pytest.mark.parametrize("group", [1, 4])
 def test_biases_of_transposed_convolutions_in_groups_are_taken(group: int, tmp_path: Path) -> None:
     nodes = [node("ConvTranspose", ["a", "w", "c"], ["y"], group=group, strides=[2, 2])]
