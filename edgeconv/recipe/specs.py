@@ -189,7 +189,7 @@ SPECS: tuple[StepSpec, ...] = (
     StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 4, TfliteOptions),
     StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 5, Fp16Options, _BOTH),
     StepSpec(
-        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 8,
+        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 9,
         Int8StaticOptions, _BOTH,
     ),
     StepSpec(
