@@ -195,6 +195,8 @@ def test_a_kernel_of_a_convolution_and_its_transposed(tmp_path: Path) -> None:
     kernel = weight(16, 16, 3, 3) * sizes[:, None, None, None] * sizes[::-1, None, None] * 4
     artifact = taken(tmp_path, nodes, IMAGE, IMAGE, {"w": kernel})
     assert decibels(tmp_path, artifact, "int8-static") > 25
+    # In float the optimizer adds up in another order: some 130 dB, which is nothing to flag.
+    assert optimizer_flags(artifact, artifact.path, normal_samples(IMAGE)) == []
 
 
 def test_a_weight_that_is_read_twice_in_one_way_is_stored_once(tmp_path: Path) -> None:
