@@ -83,7 +83,8 @@ def recipe_page() -> str:
         ("`variants.NAME.calibration`", schema["$defs"]["CalibrationOptions"]),
     ):
         lines += [f"## {title}", "", *_fields(part)]
-    lines += ["A pass is written as `{name: {option: value}}`; see [steps](steps.md).", ""]
+    lines += ["An entry of `passes` is one pass with its options, such as"]
+    lines += ["`prune: {ratio: 0.5}`; see [steps](steps.md).", ""]
     return "\n".join(lines)
 
 
@@ -166,7 +167,8 @@ def _type(field: dict[str, Any]) -> str:
         return f"list of {_type(field.get('items', {}))}"
     if kind == "object" and isinstance(field.get("additionalProperties"), dict):
         return f"map to {_type(field['additionalProperties'])}"
-    return kind + _range(field)
+    examples = "".join(f" such as `{each}`" for each in field.get("examples", ()))
+    return kind + _range(field) + examples
 
 
 def _range(field: dict[str, Any]) -> str:

@@ -15,19 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.analysis.masks import ALWAYS_MASK, LOWEST, mask_level
 from edgeconv.analysis.slices import FLAT, SliceFigures, slices_of
 from edgeconv.base.quantities import MOST_DB
 
-LOWEST = -3e38
-"""From here down a number stands for -infinity, as converters write it in masks."""
-MASK_SHARE = 1e-3
-"""A mask is kept when it is off by no more than this share of itself."""
-_ALWAYS_MASK = 1e30
-_LEAST_MASK = 1e3
-_MASK_GAP = 1e3
-"""A mask is at least so many times the largest of the other values."""
-_MASK_WIDTH = 0.99
-"""Masks are alike: the smallest is at least this share of the largest."""
+_TIE = 1e-6
+"""Values this share of their row's largest apart are equal but for rounding."""
 
 
 @dataclass
@@ -42,19 +35,19 @@ class OutputComparison:
         lowest_for_infinity: How many numbers at most `LOWEST` stand for the reference's
             -infinity, which counts as the same.
         reference_nans: How many elements of the reference are NaN.
-        masked: How many elements of the reference are masks: neither peak nor ratio nor
-            error count them.
-        masks_lost: How many of them are off by more than `MASK_SHARE`.
+        mask_from: Elements of the reference of at least this absolute value are masks (see
+            `mask_level`): neither peak nor ratio nor error count them.
+        mask_error: How far the worst mask is off, as a share of itself.
         slices: Figures along the first and the last axis.
     """
 
     is_floating: bool
+    mask_from: float = ALWAYS_MASK
     samples: int = 0
     finite: bool = True
     lowest_for_infinity: int = 0
     reference_nans: int = 0
-    masked: int = 0
-    masks_lost: int = 0
+    mask_error: float = 0.0
     slices: list[SliceFigures] = field(default_factory=list, repr=False)
     shape: tuple[int, ...] = ()
     max_abs_error: float = 0.0
@@ -94,7 +87,7 @@ class OutputComparison:
         usable = np.isfinite(reference) & np.isfinite(got)
         if not usable.all():
             self._add_infinities(reference[~usable], got[~usable])
-        masks = usable & _masks(np.where(usable, np.abs(reference), 0))
+        masks = usable & (np.abs(reference) >= self.mask_from)
         if masks.any():
             self._add_masks(reference[masks], got[masks])
             usable &= ~masks
@@ -110,9 +103,8 @@ class OutputComparison:
             each.add(reference, error, spread)
 
     def _add_masks(self, reference: NDArray[np.float64], got: NDArray[np.float64]) -> None:
-        self.masked += reference.size
-        lost = np.abs(got - reference) > MASK_SHARE * np.abs(reference)
-        self.masks_lost += int(np.count_nonzero(lost))
+        off = float(np.max(np.abs(got - reference) / np.abs(reference)))
+        self.mask_error = max(self.mask_error, off)
 
     def _add_infinities(self, reference: NDArray[np.float64], got: NDArray[np.float64]) -> None:
         """Takes in the pairs of which one or both are not finite."""
@@ -134,7 +126,8 @@ class OutputComparison:
 
     def _count_argmax(self, reference: NDArray[Any], got: NDArray[Any]) -> None:
         if reference.ndim and reference.shape[-1] > 1:
-            same = np.argmax(reference, axis=-1) == np.argmax(got, axis=-1)
+            chosen = np.argmax(got, axis=-1)
+            same = (np.argmax(reference, axis=-1) == chosen) | _ties(reference, chosen)
             self._rows += same.size
             self._same_argmax += int(np.count_nonzero(same))
 
@@ -159,6 +152,7 @@ class OutputComparison:
     def argmax_agreement(self) -> float | None:
         """Share of rows along the last axis with the same largest element.
 
+        Where several of the reference are largest but for rounding, each of them will do.
         None where the last axis has fewer than two elements.
         """
         return self._same_argmax / self._rows if self._rows else None
@@ -180,16 +174,14 @@ def share_of_peak(ratio_db: float) -> float:
     return float(10 ** (-ratio_db / 20))
 
 
-def _masks(sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where absolute values are masks: beyond any number, or a group far beyond all others."""
-    masks: NDArray[np.bool_] = sizes >= _ALWAYS_MASK
-    rest = np.where(masks, 0, sizes)
-    top = float(rest.max(initial=0))
-    if top < _LEAST_MASK:
-        return masks
-    group = rest >= _MASK_WIDTH * top
-    peak = float(rest[~group].max(initial=0))
-    return masks | group if 0 < peak * _MASK_GAP <= top else masks
+def _ties(reference: NDArray[Any], chosen: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether the chosen element of each row is as large as its largest but for rounding."""
+    rows = reference.astype(np.float64)
+    value = np.take_along_axis(rows, chosen[..., None], axis=-1)[..., 0]
+    largest = rows.max(axis=-1)
+    room = np.where(np.isfinite(largest), _TIE * np.abs(largest), 0)
+    tied: NDArray[np.bool_] = value >= largest - room
+    return tied
 
 
 def compare(reference: NDArray[Any], got: NDArray[Any]) -> OutputComparison:
@@ -200,10 +192,17 @@ def compare(reference: NDArray[Any], got: NDArray[Any]) -> OutputComparison:
     """
     if reference.shape != got.shape:
         raise ValueError(f"shapes {reference.shape} and {got.shape} differ")
-    comparison = OutputComparison(is_floating=is_floating(reference))
+    comparison = comparison_with(reference)
     for expected, found in zip(reference, got, strict=True):
         comparison.add(np.asarray(expected), np.asarray(found))
     return comparison
+
+
+def comparison_with(reference: NDArray[Any]) -> OutputComparison:
+    """An empty comparison with a reference of shape [samples, …]."""
+    if not is_floating(reference):
+        return OutputComparison(is_floating=False)
+    return OutputComparison(is_floating=True, mask_from=mask_level(reference))
 
 
 def is_floating(array: NDArray[Any]) -> bool:
@@ -238,7 +237,7 @@ def accuracy(outputs: NDArray[Any], labels: NDArray[Any]) -> float:
         outputs: Scores of shape [samples, …, classes]; axes of size 1 that the labels
             don't have are left out.
         labels: Numbers of classes from 0, of shape [samples, …]; or one-hot, with an axis
-            of classes at the end.
+            of classes at the end. Floats count where all of them are whole.
 
     Raises:
         ValueError: the outputs are not scores for these labels.
@@ -253,6 +252,12 @@ def accuracy(outputs: NDArray[Any], labels: NDArray[Any]) -> float:
         raise ValueError(
             f"{found.shape} predictions don't fit labels of {labels.shape}; give the number of"
             " the class for each, or one-hot labels"
+        )
+    broken = labels[labels != np.floor(labels)]
+    if broken.size:
+        raise ValueError(
+            f"labels are numbers of classes, and {broken.flat[0]:g} is no whole number; give the"
+            " number of the class for each, or one-hot labels"
         )
     least, most = labels.min(), labels.max()
     if least < 0 or most >= classes:

@@ -32,6 +32,10 @@ def parse_name(name: str, pattern: str, *, field: str = "name") -> tuple[str, ..
     if not fits:
         message = f"{name!r} does not have the form {pattern!r}."
         raise EdgeconvError(
-            Reason.FIELD_INVALID, message, violations=[FieldViolation(field, message)], name=name
+            Reason.FIELD_INVALID,
+            message,
+            fix="Each * is 1 to 63 of a-z, 0-9, '.', '_' and '-'; a letter or digit comes first.",
+            violations=[FieldViolation(field, message)],
+            name=name,
         )
     return tuple(have for want, have in zip(wanted, given, strict=True) if want == "*")

@@ -8,6 +8,7 @@ edgeconv.db   the embedded database
 dispatch.db   the queues of jobs; made anew from edgeconv.db when it is gone
 blobs/        files by digest
 scratch/      folders of job children; emptied when a server starts
+server.log    what a server logged that ran in a terminal
 agent/        what the agent of this machine keeps
 users         held by the commands that use the server; see `cli.attached`
 """
@@ -81,6 +82,10 @@ class StateFolder:
     @property
     def users(self) -> Path:
         return self.root / "users"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "server.log"
 
     @property
     def agent(self) -> Path:
@@ -203,7 +208,7 @@ def _acquire(fd: int, path: Path) -> None:
     raise EdgeconvError(
         Reason.STATE_LOCKED,
         f"Process {holder} runs a server on {str(path.parent)!r}.",
-        fix="Use that server, stop it, or name another folder by EDGECONV_STATE.",
+        fix="Use that server, stop it, or name another folder with --state or EDGECONV_STATE.",
         pid=holder,
         state=path.parent,
     )

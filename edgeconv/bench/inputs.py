@@ -15,6 +15,7 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.recipe.dataset_fit import dtype_fix, names_fix
 from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec, resolve_shapes
 from edgeconv.runtimes.session import DYNAMIC
 
@@ -32,13 +33,17 @@ _MOST_TIMED_BYTES = 16 * 1024 * 1024
 class SampleFile:
     """An npz with one array [samples, *input shape] per input; other arrays are ignored.
 
+    NaN and infinity are refused as a conversion refuses them: some kernels take another time
+    for them, and no outputs could be compared.
+
     Raises:
-        EdgeconvError: DATASET_INVALID when it can't be read, DATASET_MISMATCH naming the
-            input whose array is missing or does not fit.
+        EdgeconvError: DATASET_INVALID when it can't be read, or holds NaN or infinity;
+            DATASET_MISMATCH naming the input whose array is missing or does not fit.
     """
 
     def __init__(self, path: Path, specs: Sequence[TensorSpec]) -> None:
-        self._arrays = {spec.name: _read(path, spec) for spec in specs}
+        names = [spec.name for spec in specs]
+        self._arrays = {spec.name: _read(path, spec, names) for spec in specs}
         lengths = {name: len(array) for name, array in self._arrays.items()}
         if len(set(lengths.values())) > 1 or not all(lengths.values()):
             raise _mismatch(next(iter(lengths)), f"the sample counts are {lengths}")
@@ -120,13 +125,14 @@ def synthetic_array(
     return values.astype(spec.dtype.value)
 
 
-def _read(path: Path, spec: TensorSpec) -> NDArray[Any]:
+def _read(path: Path, spec: TensorSpec, names: Sequence[str]) -> NDArray[Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             if spec.name not in archive.files:
                 have = ", ".join(archive.files)
-                raise _mismatch(spec.name, f"there is no array for it; there are {have}")
-            return _fit(spec, archive[spec.name])
+                message = f"the file has no array for it; it has {have or 'none'}"
+                raise _mismatch(spec.name, message, names_fix(names))
+            array = _fit(spec, archive[spec.name])
     except EdgeconvError:
         raise
     except Exception as fault:
@@ -136,11 +142,30 @@ def _read(path: Path, spec: TensorSpec) -> NDArray[Any]:
             f"The samples can't be read at {spec.name!r}: {fault}".replace(str(path), path.name),
             array=spec.name,
         ) from fault
+    _check_finite(spec.name, array)
+    return array
+
+
+def _check_finite(name: str, array: NDArray[Any]) -> None:
+    # By the extremes: a mask of the whole array would count into the process's memory.
+    floating = np.issubdtype(array.dtype, np.floating) and array.size
+    if not floating or (np.isfinite(array.min()) and np.isfinite(array.max())):
+        return
+    where = np.argwhere(~np.isfinite(array))[0].tolist()
+    message = f"it holds NaN or infinity, first at {where}"
+    raise EdgeconvError(
+        Reason.DATASET_INVALID,
+        f"Array {name!r} can't be used: {message}.",
+        fix="Write it with numpy.savez: finite numbers, one array per input, samples first.",
+        violations=[FieldViolation(name, message)],
+        array=name,
+    )
 
 
 def _fit(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.name != spec.dtype.value:
-        raise _mismatch(spec.name, f"the array is {array.dtype.name}, not {spec.dtype}")
+        message = f"the array is {array.dtype.name}, not {spec.dtype}"
+        raise _mismatch(spec.name, message, dtype_fix(spec.name, spec.dtype))
     if _fits(spec.shape, array.shape[1:]):
         return array
     if spec.shape[:1] in ((1,), (DYNAMIC,)) and _fits(spec.shape[1:], array.shape[1:]):
@@ -155,10 +180,11 @@ def _fits(want: tuple[int, ...], have: tuple[int, ...]) -> bool:
     )
 
 
-def _mismatch(name: str, message: str) -> EdgeconvError:
+def _mismatch(name: str, message: str, fix: str = "") -> EdgeconvError:
     return EdgeconvError(
         Reason.DATASET_MISMATCH,
         f"The samples do not fit input {name!r}: {message}.",
+        fix=fix or "Give an npz with one array per input of the model, samples first.",
         violations=[FieldViolation(name, message)],
         input=name,
     )

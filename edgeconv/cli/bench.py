@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Measures a file, here and now or on a device.")
 @click.argument("file", type=FILE)
-@click.option("--runtime", help="Name of a runtime.  [the one of the file's format]")
+@click.option("--runtime", help="onnxruntime or litert.  [the one of the file's format]")
 @measuring_options
 @click.option("--spinning", is_flag=True, help="Let idle threads of the runtime spin.")
 @shape_option
@@ -57,7 +57,7 @@ def bench(
     from edgeconv.cli.convert_request import parse_shapes
     from edgeconv.cli.describe import print_summary
     from edgeconv.cli.uploads import model_files
-    from edgeconv.runtimes.catalogue import runtime_by_format, runtime_by_name
+    from edgeconv.runtimes.catalogue import check_format, runtime_by_format, runtime_by_name
 
     terminal = terminal_of()
     _refuse_source(file)
@@ -72,6 +72,7 @@ def bench(
         document = bench_on_device(asked, server, state, terminal)
     else:
         spec = runtime_by_name(runtime) if runtime else runtime_by_format(file.suffix[1:])
+        check_format(spec, file.name)
         spec.require()
         request = MeasureRequest(
             runtime=spec.name,
@@ -102,10 +103,12 @@ async def _measure(
     files: list[Path], request: MeasureRequest, data: Path | None, terminal: Terminal
 ) -> BenchDocument:
     import tempfile
+    from contextlib import nullcontext
 
     from edgeconv.bench.measure import measure
     from edgeconv.bench.summary import summarize
     from edgeconv.cli.bench_progress import measuring
+    from edgeconv.cli.dataset_files import data_file_named
     from edgeconv.cli.documents import BenchDocument
     from edgeconv.cli.staging import stage
 
@@ -113,7 +116,8 @@ async def _measure(
         folder, scratch = Path(name) / "files", Path(name) / "scratch"
         stage(files, folder)
         scratch.mkdir()
-        with measuring(terminal) as report:
+        named = data_file_named(data) if data else nullcontext()
+        with measuring(terminal) as report, named:
             measurement = await measure(
                 folder, files[0].name, request, samples=data, scratch=scratch, report=report
             )

@@ -58,9 +58,20 @@ def state_option(function: Function) -> Function:
 
 def server_options(function: Function) -> Function:
     """Adds `--server` and `--state`, handed over as `server: str | None, state: Path`."""
+
+    def check(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+        from edgeconv.client.discovery import SERVER_VARIABLE, check_address
+
+        if value:
+            source = context.get_parameter_source(str(parameter.name))
+            in_variable = source is click.core.ParameterSource.ENVIRONMENT
+            check_address(value, f"${SERVER_VARIABLE}" if in_variable else "--server")
+        return value
+
     return click.option(
         "--server",
         envvar="EDGECONV_SERVER",
+        callback=check,
         metavar="ADDRESS",
         help="host:port of a running server.  [$EDGECONV_SERVER; token in $EDGECONV_TOKEN]",
     )(state_option(function))

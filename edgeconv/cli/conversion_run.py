@@ -56,7 +56,7 @@ def run_conversion(
     from edgeconv.cli.uploads import upload_dataset, upload_model
     from edgeconv.v1 import benchmarks_pb2
 
-    declared = [read_declared(path) for path in dict.fromkeys(request.files.values())]
+    declared = {path: read_declared(path) for path in dict.fromkeys(request.files.values())}
     version = upload_model(client, model, terminal)
     if declared:
         check_declared(declared, version, shapes)

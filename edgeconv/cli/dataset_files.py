@@ -10,7 +10,8 @@ import ast
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -29,13 +30,31 @@ _KINDS = {"f": "float", "i": "int", "u": "uint"}
 _DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
 
 
+@contextmanager
+def data_file_named(path: Path) -> Iterator[None]:
+    """Names the file in what is said against its data inside the block."""
+    try:
+        yield
+    except EdgeconvError as error:
+        of_data = error.reason in (Reason.DATASET_INVALID, Reason.DATASET_MISMATCH)
+        if of_data and path.name not in error.message:
+            error.message = f"{path.name}: {error.message}"
+            error.metadata["file"] = path.name
+        raise
+
+
 def read_declared(path: Path) -> DatasetInspection:
     """The arrays of an npz file as their headers declare them; no value is read.
 
     Raises:
         EdgeconvError: DATASET_INVALID for what is no npz file, is cut short, or holds
-            something that no model takes, naming the array.
+            something that no model takes, naming the file and the array.
     """
+    with data_file_named(path):
+        return _read_declared(path)
+
+
+def _read_declared(path: Path) -> DatasetInspection:
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = tuple(_declared(archive, member) for member in archive.infolist())
@@ -49,19 +68,21 @@ def read_declared(path: Path) -> DatasetInspection:
 
 
 def check_declared(
-    declared: Iterable[DatasetInspection],
+    declared: Mapping[Path, DatasetInspection],
     version: models_pb2.ModelVersion,
     shapes: Mapping[str, str] | None = None,
 ) -> None:
     """Refuses data that does not fit a model, as the server would after the upload.
 
     Args:
+        declared: What each file declares.
         version: The model; without an inspection nothing is known, and nothing refused.
         shapes: Input name → "1,3,224,224", for inputs with open axes; where it is None,
             open axes fit any size.
 
     Raises:
-        EdgeconvError: DATASET_MISMATCH; SHAPE_INVALID or DIMENSION_UNKNOWN for the shapes.
+        EdgeconvError: DATASET_MISMATCH naming the file; SHAPE_INVALID or DIMENSION_UNKNOWN
+            for the shapes.
     """
     from edgeconv.cli.reading import model_version_document
 
@@ -71,9 +92,10 @@ def check_declared(
     resolved = None
     if shapes is not None:
         given = {name: [int(size) for size in text.split(",")] for name, text in shapes.items()}
-        resolved = resolve_shapes(inspection.inputs, given)
-    for each in declared:
-        check_fit(each, inspection.inputs, resolved)
+        resolved = resolve_shapes(inspection.inputs, given, inspection.ranges)
+    for path, each in declared.items():
+        with data_file_named(path):
+            check_fit(each, inspection.inputs, resolved)
 
 
 def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> DeclaredTensor:

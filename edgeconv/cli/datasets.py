@@ -70,7 +70,7 @@ def upload_command(
     file: Path, name: str | None, model: str | None, server: str | None, state: Path
 ) -> None:
     """Uploads an npz FILE and waits until the server has read it."""
-    from edgeconv.cli.dataset_files import check_declared, read_declared
+    from edgeconv.cli.dataset_files import check_declared, data_file_named, read_declared
     from edgeconv.cli.describe import describe_dataset
     from edgeconv.cli.names import full_name, version_name
     from edgeconv.cli.reading import dataset_document
@@ -85,10 +85,11 @@ def upload_command(
         if version:
             found = client.get_model_version(version)
             version = found.name
-            check_declared([declared], found)
+            check_declared({file: declared}, found)
         with transfer(terminal, f"uploading {file.name}") as progress:
             client.create_dataset(full, file, version, progress=progress)
-        dataset = client.wait_dataset(full)
+        with data_file_named(file):
+            dataset = client.wait_dataset(full)
     describe_dataset(dataset_document(dataset), terminal)
 
 

@@ -144,7 +144,10 @@ def download_command(name: str, out: Path | None, server: str | None, state: Pat
 )
 @server_options
 def report_command(job: str, form: str, out: Path | None, server: str | None, state: Path) -> None:
-    """Writes the report of JOB, a conversion's name or a result.json, in another form."""
+    """Writes the report of JOB in another form.
+
+    JOB is a conversion's name, or the result.json of one, or the folder that holds it.
+    """
     from edgeconv.cli.folder_exchange import check_file_writable, unwritable
     from edgeconv.cli.report_forms import render
 
@@ -164,18 +167,20 @@ def report_command(job: str, form: str, out: Path | None, server: str | None, st
 def _result_of(job: str, server: str | None, state: Path) -> JobResult:
     from edgeconv.base.errors import EdgeconvError, Reason
     from edgeconv.cli.names import full_name
+    from edgeconv.cli.output_folder import RESULT
     from edgeconv.results.job import JobResult
     from edgeconv.results.wire import job_result
 
-    if not Path(job).is_file():
+    path = Path(job) / RESULT if Path(job).is_dir() else Path(job)
+    if not path.is_file():
         with connected(server, state) as client:
             return job_result(client.get_conversion(full_name(job, "conversions")))
     try:
-        return JobResult.model_validate_json(Path(job).read_bytes())
+        return JobResult.model_validate_json(path.read_bytes())
     except ValueError:
-        message = f"{job!r} is not the result of a conversion."
+        message = f"{str(path)!r} is not the result of a conversion."
         raise EdgeconvError(
-            Reason.FIELD_INVALID, message, fix="Name a job or its result.json.", path=job
+            Reason.FIELD_INVALID, message, fix="Name a job or its result.json.", path=path
         ) from None
 
 

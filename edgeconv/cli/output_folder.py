@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,18 +36,18 @@ def check_replaceable(out: Path, *, source: str = "", job: str = "") -> None:
 
     Raises:
         EdgeconvError: ALREADY_EXISTS, naming the first file that no conversion wrote, or
-            what the earlier result was made from; OUTPUT_UNWRITABLE.
+            what the earlier result was made from, or that `out` is no folder;
+            OUTPUT_UNWRITABLE.
     """
     if not out.exists() and not out.is_symlink():
         check_writable(out)
         return
     if not out.is_dir():
-        raise _occupied(out, out.name)
+        raise _no_folder(out)
     earlier = _earlier_result(out)
     ours = _written_with(earlier) if earlier else frozenset()
-    for path in sorted(out.rglob("*")):
-        if path.is_file() and str(path.relative_to(out)) not in ours:
-            raise _occupied(out, str(path.relative_to(out)))
+    if foreign := next((path for path in _entries(out) if path not in ours), None):
+        raise _occupied(out, foreign)
     if earlier and earlier.name != job and (not source or earlier.source != source):
         wanted = _shown(out, source) if source else job
         raise _of_another(out, earlier, wanted)
@@ -128,6 +129,16 @@ def _download(
     return variant.model_copy(update={"files": tuple(files), "path": path})
 
 
+def _entries(out: Path) -> Iterator[str]:
+    """Everything in a folder but its folders, relative to it. Only what is asked for is read:
+    the folder may be a whole disk."""
+    for top, folders, files in os.walk(out):
+        folders.sort()
+        links = [name for name in folders if Path(top, name).is_symlink()]
+        for name in sorted([*files, *links]):
+            yield str(Path(top, name).relative_to(out))
+
+
 def _earlier_result(out: Path) -> JobResult | None:
     try:
         return JobResult.model_validate_json((out / RESULT).read_bytes())
@@ -147,21 +158,33 @@ def _shown(out: Path, source: str) -> str:
 
 def _of_another(out: Path, earlier: JobResult, wanted: str) -> EdgeconvError:
     made_from = _shown(out, earlier.source) if earlier.source else earlier.name
-    return EdgeconvError(
-        Reason.ALREADY_EXISTS,
-        f"{str(out)!r} holds the result of {made_from!r}; that of {wanted!r} does not replace it.",
-        fix="Give another folder with --out, or delete this one.",
-        violations=[FieldViolation("out", "holds another result")],
-        out=out,
+    return _refused(
+        out,
+        f"holds the result of {made_from!r}; that of {wanted!r} does not replace it",
+        "Give another folder with --out, or delete this one.",
         source=made_from,
     )
 
 
 def _occupied(out: Path, name: str) -> EdgeconvError:
+    return _refused(
+        out,
+        f"holds {name!r}, which an earlier conversion did not write",
+        "Give another folder with --out, or empty this one.",
+    )
+
+
+def _no_folder(out: Path) -> EdgeconvError:
+    kind = "a link to nothing" if not out.exists() else "a file"
+    return _refused(out, f"is {kind}, not a folder", "Give a folder with --out.")
+
+
+def _refused(out: Path, why: str, fix: str, **metadata: object) -> EdgeconvError:
     return EdgeconvError(
         Reason.ALREADY_EXISTS,
-        f"{str(out)!r} holds {name!r}, which an earlier conversion did not write.",
-        fix="Give another folder with --out, or empty this one.",
-        violations=[FieldViolation("out", "not empty")],
+        f"{str(out)!r} {why}.",
+        fix=fix,
+        violations=[FieldViolation("out", why)],
         out=out,
+        **metadata,
     )

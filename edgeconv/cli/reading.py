@@ -18,7 +18,7 @@ from edgeconv.cli.documents import (
     UploadState,
 )
 from edgeconv.recipe.inspection import Inspection
-from edgeconv.recipe.signature import DeclaredTensor, DType
+from edgeconv.recipe.signature import DeclaredTensor, DType, SizeRange
 from edgeconv.results.job import Failure, FileResult, JobState
 from edgeconv.results.status import to_failure
 from edgeconv.results.wire import benchmark_result, enum_word
@@ -120,6 +120,10 @@ def _inspection(inspection: models_pb2.Inspection) -> Inspection:
         weights_bytes=inspection.weights_bytes,
         operators=dict(inspection.operators),
         opset=inspection.opset,
+        ranges={
+            axis: SizeRange(least=each.least, most=each.most or None)
+            for axis, each in inspection.ranges.items()
+        },
         notes=tuple(inspection.notes),
     )
 

@@ -18,6 +18,7 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.cli.attached import Users
 from edgeconv.cli.documents import ReadyDocument
 from edgeconv.cli.own_process import own_command, own_environment
+from edgeconv.cli.service_log import log_kept
 
 if TYPE_CHECKING:
     from edgeconv.base.state_folder import Endpoint
@@ -60,6 +61,7 @@ async def run_service(
             stop.set()
 
     with ExitStack() as stack:
+        stack.enter_context(log_kept(settings.state, sys.stderr))
         stack.enter_context(stopping_on_signals(asked))
         if while_used:
             unused = asyncio.create_task(_until_unused(settings.state, asked))

@@ -69,6 +69,7 @@ def upload_dataset(client: Client, path: Path, terminal: Terminal) -> datasets_p
     Raises:
         EdgeconvError: why the server rejected it; FIELD_INVALID for a path that is no file.
     """
+    from edgeconv.cli.dataset_files import data_file_named
     from edgeconv.cli.transfer_progress import transfer
 
     name = dataset_name(path)
@@ -83,7 +84,8 @@ def upload_dataset(client: Client, path: Path, terminal: Terminal) -> datasets_p
         if enum_word(present, "state") == "rejected":
             client.delete_dataset(name)
             return upload_dataset(client, path, terminal)
-    return client.wait_dataset(name, activity=_saying(terminal))
+    with data_file_named(path):
+        return client.wait_dataset(name, activity=_saying(terminal))
 
 
 def _saying(terminal: Terminal) -> Callable[[str], None]:

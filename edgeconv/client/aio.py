@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from edgeconv.client.catalog_calls import CatalogCalls
+from edgeconv.client.discovery import check_address
 from edgeconv.client.patience import Patience
 from edgeconv.client.transfer import FileTransfer, Progress
 from edgeconv.client.watching import Activity, last_answer, watch_conversion
@@ -60,8 +61,9 @@ class AsyncClient(CatalogCalls):
             patience: How long a server that was lost is tried again.
 
         Raises:
-            EdgeconvError: SERVER_UNREACHABLE.
+            EdgeconvError: FIELD_INVALID for what is no address; SERVER_UNREACHABLE.
         """
+        check_address(address)
         wire = Wire(address, token)
         try:
             await wire.wait_ready(timeout_s)

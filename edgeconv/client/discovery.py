@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.base.state_folder import Endpoint, read_endpoint
 
 SERVER_VARIABLE = "EDGECONV_SERVER"
 TOKEN_VARIABLE = "EDGECONV_TOKEN"
+_ADDRESS = re.compile(
+    r"(?:(?:dns:(?://[^/\s]*/)?|ipv4:|ipv6:)?(?:\[[^\]\s]+\]|[^:/\s\[\]]+):([0-9]{1,5})|unix:\S+)"
+)
+
+
+def check_address(address: str, field: str = "address") -> None:
+    """Refuses what can't be the address of a server, before anybody waits for its answer.
+
+    "host:port", "unix:PATH", and gRPC's forms "dns:…", "ipv4:…" and "ipv6:…" can be one.
+
+    Args:
+        field: Where the address came from; the message begins with it.
+
+    Raises:
+        EdgeconvError: FIELD_INVALID.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None or (found[1] and not 0 < int(found[1]) < 65536):
+        message = f"{field} {address!r} does not have the form host:port."
+        raise EdgeconvError(
+            Reason.FIELD_INVALID,
+            message,
+            fix="Write an address such as 127.0.0.1:50051; the server says its own at its start.",
+            violations=[FieldViolation(field, message)],
+            address=address,
+        )
 
 
 def find_server(

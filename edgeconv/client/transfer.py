@@ -43,8 +43,8 @@ class FileTransfer:
             The files with their digests and parts, in the order of `paths`.
 
         Raises:
-            EdgeconvError: FIELD_INVALID for a path that is no readable file or changes
-                while it is read; SERVER_UNREACHABLE; what the server refuses.
+            EdgeconvError: FIELD_INVALID for a path that is no readable file or becomes
+                shorter while it is read; SERVER_UNREACHABLE; what the server refuses.
         """
         total = sum(_size(path) for path in paths)
         meter = _Meter(total, progress)

@@ -2,15 +2,18 @@
 
 Full precision has a bound always: below 60 dB a converter's fault is likelier than
 rounding, unless the error is at the noise of floats of the output's size. Lossy variants
-are held to what the recipe says, and flagged where it says nothing. An output that does
-not vary over the samples has no ratio: there its largest error counts, as a share of its
-largest value, by the same number of dB. Masks and slices of a small scale, which the figures
-of a whole output do not show, are judged for themselves.
+are held to what the recipe says. Where it says nothing they are flagged, and held to one
+thing only: an output that is no nearer to the source's than its mean is, and decides
+otherwise, fails. An output that does not vary over the samples has no ratio: there its
+largest error counts, as a share of its largest value, by the same number of dB. Masks and
+slices of a small scale, which the figures of a whole output do not show, are judged for
+themselves.
 """
 
 from __future__ import annotations
 
-from edgeconv.analysis.agreement import LOWEST, MASK_SHARE, OutputComparison, share_of_peak
+from edgeconv.analysis.agreement import OutputComparison, share_of_peak
+from edgeconv.analysis.masks import LOWEST
 from edgeconv.recipe.bounds import (
     ARGMAX_FLAG,
     DECISION_FLAG_DB,
@@ -22,6 +25,8 @@ from edgeconv.recipe.bounds import (
     FP32_SNR_DB,
     LOSSY_EQUAL_SHARE,
     LOSSY_FLAG_DB,
+    LOSSY_LEAST_DB,
+    LOSSY_MASK_SHARE,
     SLICE_FLAG_DB,
     SLICE_FLAG_SHARE,
 )
@@ -49,12 +54,19 @@ def judge_output(
     if exact and passed and (hidden := _hidden_faults(name, figures)):
         passed, bound = False, f"{bound}; masks kept; slices on their own scale"
         notes += hidden
+    elif not exact and figures.is_floating:
+        lost = _mask_flags(name, figures, LOSSY_MASK_SHARE)
+        if lost and bound:
+            passed, bound = False, f"{bound}; masks kept"
+        notes += lost
     if not figures.finite:
         passed = False
         notes.append(_flag(name, "NaN or infinity is not where the source has the same."))
     elif exact and passed:
         notes += _argmax_flags(name, figures)
-    elif not exact and not bound:
+    elif not exact and options.min_snr_db is not None:
+        notes += _slice_flags(name, figures)
+    elif not exact:
         notes += _flags(name, figures, options, labelled or figures.are_scores)
     agreement = OutputAgreement(
         output=name,
@@ -94,7 +106,7 @@ def _is_exact(options: VerifyOptions) -> bool:
 
 def _hidden_faults(name: str, figures: OutputComparison) -> list[Note]:
     """What the figures of a whole output in full precision do not show."""
-    notes = _mask_flags(name, figures)
+    notes = _mask_flags(name, figures, FP32_SHARE_OF_PEAK)
     for each in figures.slices:
         wrong = each.wrong(
             FP32_SLICE_DB, FP32_SHARE_OF_PEAK, FP32_SLICE_FLOOR * figures.max_abs_reference
@@ -108,12 +120,12 @@ def _hidden_faults(name: str, figures: OutputComparison) -> list[Note]:
     return notes
 
 
-def _mask_flags(name: str, figures: OutputComparison) -> list[Note]:
-    if not figures.masks_lost:
+def _mask_flags(name: str, figures: OutputComparison, share: float) -> list[Note]:
+    if figures.mask_error <= share:
         return []
     words = (
-        f"{figures.masks_lost} of {figures.masked} values far beyond all others, as masks are,"
-        f" are off by more than {MASK_SHARE:g} of themselves."
+        f"A value far beyond all others, as masks are, is off by {figures.mask_error:.2g} of"
+        f" itself, more than {share:g}."
     )
     return [_flag(name, words)]
 
@@ -132,7 +144,18 @@ def _judge(figures: OutputComparison, options: VerifyOptions) -> tuple[bool, str
         close = figures.max_abs_error <= noise or (snr is not None and snr >= FP32_SNR_DB)
         bound = f"≥ {FP32_SNR_DB:g} dB or error ≤ {FP32_SHARE_OF_PEAK:g} of the largest value"
         return close and kept, bound if least is None else f"{bound}, and {_bound(figures, least)}"
-    return kept, "" if least is None else _bound(figures, least)
+    if least is not None:
+        return kept, _bound(figures, least)
+    # A recipe that holds the task to a bound has said what counts.
+    free = options.max_drop is None and not _decides_alike(figures)
+    if free and snr is not None and snr < LOSSY_LEAST_DB:
+        return False, f"≥ {LOSSY_LEAST_DB:g} dB or the same decisions"
+    return True, ""
+
+
+def _decides_alike(figures: OutputComparison) -> bool:
+    argmax = figures.argmax_agreement
+    return figures.are_scores and argmax is not None and argmax >= ARGMAX_FLAG
 
 
 def _bound(figures: OutputComparison, least_db: float) -> str:
@@ -174,7 +197,7 @@ def _flags(
         notes += _missed_flags(name, figures, least)
     else:
         notes += _slice_flags(name, figures)
-    return [*notes, *_mask_flags(name, figures), *_argmax_flags(name, figures)]
+    return [*notes, *_argmax_flags(name, figures)]
 
 
 def _argmax_flags(name: str, figures: OutputComparison) -> list[Note]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.specs import StepKind
 from edgeconv.results.agreement import Agreement
 from edgeconv.results.effect import Effect
@@ -59,3 +60,19 @@ class StepOutcome:
             "effect": self.effect and self.effect.model_dump(mode="json"),
             "agreement": self.agreement and self.agreement.model_dump(mode="json"),
         }
+
+
+def as_error(step: str, fault: Exception) -> EdgeconvError:
+    """Anything that a step raised as an error of the project: INTERNAL for the unexpected."""
+    if isinstance(fault, EdgeconvError):
+        return fault
+    if isinstance(fault, MemoryError):
+        message = f"Step {step!r} needed more memory than allowed."
+        return EdgeconvError(Reason.LIMIT_EXCEEDED, message, step=step)
+    return EdgeconvError(Reason.INTERNAL, f"Step {step!r} failed: {told(fault)}", step=step)
+
+
+def told(fault: Exception) -> str:
+    """Type and first line of a library's exception, which may have no words."""
+    words = str(fault).strip().splitlines()
+    return f"{type(fault).__name__}: {words[0][:300]}" if words else type(fault).__name__

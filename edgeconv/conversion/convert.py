@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from edgeconv.base.bundle import scan_bundle
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.conversion.calls import Report, StepCall, StepInput, StepOutcome
+from edgeconv.conversion.calls import Report, StepCall, StepInput, StepOutcome, as_error
 from edgeconv.conversion.steps import StepRunner
 from edgeconv.recipe.inspection import Inspection
 from edgeconv.recipe.plan import CALIBRATION, EVALUATION, SOURCE, Plan, PlannedVariant, plan
@@ -18,6 +19,7 @@ from edgeconv.recipe.specs import StepKind
 from edgeconv.results.agreement import Agreement
 from edgeconv.results.job import Failure, FileResult, VariantResult
 
+_LOG = logging.getLogger(__name__)
 _Made = tuple[StepInput, StepOutcome]
 
 
@@ -39,7 +41,8 @@ def convert(
         shapes: Whole input shapes by name, for dynamic axes.
         calibration: An npz file with one array per input.
         evaluation: Likewise, with `label` where there are labels. The same path as
-            `calibration` is shared: every fourth sample calibrates, the others evaluate.
+            `calibration` is shared: about a quarter of the samples calibrates, the others
+            evaluate; see `split.calibration_places`.
         report: Called with a fraction (negative when unknown) and words.
 
     Returns:
@@ -110,8 +113,11 @@ class _Conversion:
                 continue
             try:
                 self._step(step.id, step.kind, step.name, step.options, step.inputs, step.seed)
-            except EdgeconvError as error:
-                self._failed[step.id] = error
+            except Exception as fault:
+                # A library's own exceptions too: the other variants are not lost with it.
+                if not isinstance(fault, EdgeconvError):
+                    _LOG.error("step %s failed", step.name, exc_info=fault)
+                self._failed[step.id] = as_error(step.name, fault)
 
     def result(self, variant: PlannedVariant, out: Path) -> VariantResult:
         """The result of a variant; its files are copied when it agrees with the source."""

@@ -11,6 +11,7 @@ from edgeconv.recipe.signature import TensorSpec
 from edgeconv.results.effect import Note
 
 LEAST_SAMPLES = 16
+_NAMED_CLASSES = 8
 DEVICE_SAMPLES = 16
 OUTPUTS_FILE = "outputs.npz"
 SAMPLES_FILE = "samples.npz"
@@ -33,6 +34,22 @@ def dataset_samples(folder: Path, inputs: Sequence[TensorSpec], split: str) -> S
             fix="Give more samples, or evaluation data of its own.",
         )
     return whole.split(split)
+
+
+def absent_notes(samples: Samples, verb: str) -> list[Note]:
+    """What is to be said of a part of a dataset that lacks classes of the whole.
+
+    Args:
+        verb: What a sample of the part does, for the sentence.
+    """
+    absent = samples.absent
+    if not absent:
+        return []
+    named = ", ".join(map(str, absent[:_NAMED_CLASSES]))
+    more = f" and {len(absent) - _NAMED_CLASSES} more" if len(absent) > _NAMED_CLASSES else ""
+    which = f"class {named}" if len(absent) == 1 else f"classes {named}{more}"
+    message = f"No sample of {which} {verb}: the dataset has too few of it to serve both purposes."
+    return [Note(kind="info", subject="data", message=message)]
 
 
 def count_notes(samples: Samples) -> list[Note]:

@@ -20,9 +20,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.errors import EdgeconvError
 from edgeconv.bench.lock import Report, shared_lock
 from edgeconv.bench.memory import read_peak, reset_peak
+from edgeconv.conversion.calls import as_error
 from edgeconv.recipe.specs import StepKind
 from edgeconv.sandbox.channel import Channel
 
@@ -74,8 +75,14 @@ def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str,
             reset_peak()
             began_ns = time.monotonic_ns()
             outcome = runner.run(call, report)
+    except ImportError:
+        # A child that can't load its libraries is of no more use.
+        raise
     except Exception as fault:
-        return {"failed": _as_error(call.name, fault).to_json()}
+        # The trace of an unexpected one goes to the log.
+        if not isinstance(fault, EdgeconvError):
+            traceback.print_exception(fault)
+        return {"failed": as_error(call.name, fault).to_json()}
     return {
         "done": {
             **outcome.to_json(),
@@ -100,17 +107,3 @@ def _read_call(message: dict[str, Any]) -> Any:
         scratch=Path(message["scratch"]),
         seed=message["seed"],
     )
-
-
-def _as_error(step: str, fault: Exception) -> EdgeconvError:
-    """The fault as an error for the parent; the trace of an unexpected one goes to the log."""
-    if isinstance(fault, EdgeconvError):
-        return fault
-    traceback.print_exception(fault)
-    if isinstance(fault, MemoryError):
-        message = f"Step {step!r} needed more memory than allowed."
-        return EdgeconvError(Reason.LIMIT_EXCEEDED, message, step=step)
-    words = str(fault).strip().splitlines()
-    detail = f": {words[0][:300]}" if words else ""
-    message = f"Step {step!r} failed: {type(fault).__name__}{detail}"
-    return EdgeconvError(Reason.INTERNAL, message, step=step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.base.sentences import clause
 from edgeconv.bench.inputs import TOKENS, synthetic_array
+from edgeconv.conversion.split import calibration_places, classes_of
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec
 
 LABEL = "label"
-_SPLIT_EVERY = 4
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,13 @@ class Samples:
         inputs: Input name → array of shape [samples, *input shape] in the input's dtype.
         labels: Integers of shape [samples, …], or None.
         origin: "dataset" or "synthetic".
+        absent: Classes of the whole dataset of which this part of it has no sample.
     """
 
     inputs: dict[str, NDArray[Any]]
     labels: NDArray[Any] | None
     origin: str
+    absent: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()))) if self.inputs else 0
@@ -50,13 +52,21 @@ class Samples:
         return Samples(inputs, labels, self.origin)
 
     def split(self, part: str) -> Samples:
-        """ "calibration" is every fourth sample, "held-out" the others, "all" all."""
+        """A part in the order of the whole, with the classes that it lacks.
+
+        "calibration" is about a quarter, drawn by class; "held-out" is all others; "all"
+        is the whole. See `split.calibration_places`.
+        """
         if part == "all" or len(self) < 2:
             return self
-        places = range(len(self))
-        if part == "calibration":
-            return self.take([i for i in places if i % _SPLIT_EVERY == 0])
-        return self.take([i for i in places if i % _SPLIT_EVERY])
+        places = calibration_places(len(self), self.labels)
+        if part != "calibration":
+            places = np.delete(np.arange(len(self)), places)
+        taken = self.take(places.tolist())
+        whole, kept = classes_of(self.labels), classes_of(taken.labels)
+        if whole is None or kept is None:
+            return taken
+        return replace(taken, absent=tuple(np.setdiff1d(whole, kept).tolist()))
 
 
 def read_arrays(folder: Path) -> dict[str, NDArray[Any]]:
@@ -110,11 +120,13 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def inspect_arrays(arrays: Mapping[str, NDArray[Any]]) -> DatasetInspection:
-    """What a dataset holds.
+    """What a dataset holds; `samples` is the length of its shortest array.
+
+    Lengths may differ here: the arrays that a model takes must be of one, see `fit_samples`.
 
     Raises:
         EdgeconvError: DATASET_INVALID for a dtype that no model takes, NaN or infinity,
-            or arrays of different lengths.
+            an array without a sample axis, or labels without inputs.
     """
     known = {dtype.value for dtype in DType}
     described = []

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.calls import Report, StepCall, StepInput, StepOutcome
+from edgeconv.conversion.evaluation import absent_notes
 from edgeconv.conversion.program import Artifact, Context, Program
 from edgeconv.conversion.registry import implementation
 from edgeconv.conversion.samples import (
@@ -32,6 +33,7 @@ from edgeconv.recipe.specs import (
     VerifyOptions,
     spec_of,
 )
+from edgeconv.results.effect import Effect
 
 __all__ = ["Report", "StepCall", "StepInput", "StepOutcome", "StepRunner"]
 
@@ -96,6 +98,7 @@ class StepRunner:
         before = self._program(call.inputs["program"].folder)
         context = self._context(call, options, before.signature, report)
         program, effect = implementation(call.kind, call.name).apply(before, options, context)
+        effect = _with_absent_classes(effect, context.calibration)
         _check_signature(call.name, before.signature, program.signature)
         _check_contiguous(call.name, program)
         self._keep(call.folder, program)
@@ -133,6 +136,7 @@ class StepRunner:
         before = Artifact.from_facts(given.folder, dict(given.facts))
         context = self._context(call, options, before.signature, report)
         artifact, effect = implementation(call.kind, call.name).apply(before, options, context)
+        effect = _with_absent_classes(effect, context.calibration)
         _check_signature(call.name, before.signature, artifact.signature)
         return StepOutcome(artifact.facts(), effect)
 
@@ -168,6 +172,11 @@ class StepRunner:
             calibration=calibration,
             report=report,
         )
+
+
+def _with_absent_classes(effect: Effect, calibration: Samples | None) -> Effect:
+    notes = absent_notes(calibration, "calibrates") if calibration else []
+    return effect.model_copy(update={"notes": (*effect.notes, *notes)})
 
 
 def _check_signature(name: str, before: Signature, after: Signature) -> None:

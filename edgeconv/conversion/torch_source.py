@@ -23,7 +23,7 @@ class TorchSource:
 
     def __init__(self, path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
         self._loaded = load_program(path)
-        resolved = resolve_shapes(self._loaded.inputs, shapes)
+        resolved = resolve_shapes(self._loaded.inputs, shapes, self._loaded.ranges)
         self.inputs = tuple(
             TensorSpec(name=each.name, dtype=each.dtype, shape=resolved[each.name])
             for each in self._loaded.inputs

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeconv.analysis.agreement import OutputComparison, is_floating
+from edgeconv.analysis.agreement import OutputComparison, comparison_with
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.bounds import judge_metric, judge_output
 from edgeconv.conversion.calls import Report, StepCall
 from edgeconv.conversion.evaluation import (
     DEVICE_SAMPLES,
     OUTPUTS_FILE,
+    absent_notes,
     count_notes,
     dataset_samples,
     stored_samples,
@@ -82,9 +83,7 @@ def _run(
     report: Report,
 ) -> tuple[dict[str, OutputComparison], NDArray[Any], dict[str, NDArray[Any]]]:
     """Figures of each output, the first output of all samples, and all outputs of the first."""
-    figures = {
-        spec.name: OutputComparison(is_floating(expected[spec.name])) for spec in source.outputs
-    }
+    figures = {spec.name: comparison_with(expected[spec.name]) for spec in source.outputs}
     name_of_scores = source.outputs[0].name
     scores = []
     kept: list[dict[str, NDArray[Any]]] = []
@@ -113,7 +112,7 @@ def _agreement(
     options: VerifyOptions,
 ) -> Agreement:
     outputs, notes = [], [Note(kind="fallback", message=each) for each in facts.get("notes", ())]
-    notes += count_notes(samples)
+    notes += [*count_notes(samples), *absent_notes(samples, "is compared")]
     for place, (name, comparison) in enumerate(figures.items()):
         labelled = not place and bool(facts["metric"])
         judged, flags = judge_output(name, comparison, options, labelled=labelled)

@@ -14,6 +14,10 @@ FP32_SLICE_DB = 30.0
 FP32_SLICE_FLOOR = 1e-6
 """An error of this share of the whole output's largest value is rounding in any slice."""
 FP32_EQUAL_SHARE = 0.999
+LOSSY_MASK_SHARE = 1e-3
+"""A mask of a lossy output is kept when it is off by no more than this share of itself."""
+LOSSY_LEAST_DB = 0.0
+"""Below this the mean of the source's outputs would have been the better answer."""
 FP16_FLAG_DB = 40.0
 LOSSY_FLAG_DB = 20.0
 DECISION_FLAG_DB = 10.0

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.recipe.inspection import DatasetInspection
-from edgeconv.recipe.signature import DeclaredTensor
+from edgeconv.recipe.signature import DeclaredTensor, DType
 
 Axes = Sequence[int | str]
 LABEL = "label"
 """The array of a dataset that holds the labels."""
+
+_SHAPE_FIX = "Give an npz with one array per input of the model, samples first."
 
 
 def check_fit(
@@ -43,15 +45,37 @@ def check_fit(
         raise EdgeconvError(
             Reason.DATASET_MISMATCH,
             f"The dataset does not fit the model: {listed}.",
-            fix="Give an npz with one array per input of the model, samples first.",
+            fix=_fix_of(arrays, inputs),
             violations=violations,
         )
+
+
+def names_fix(inputs: Sequence[str]) -> str:
+    """What to do when an input has no array."""
+    return f"Name the arrays as the model names its inputs: {', '.join(map(repr, inputs))}."
+
+
+def dtype_fix(name: str, dtype: DType) -> str:
+    """What to do when an array has another dtype than its input."""
+    if dtype is DType.BFLOAT16:
+        return ""
+    word = "bool_" if dtype is DType.BOOL else dtype.value
+    return f"Write array {name!r} with .astype(np.{word})."
 
 
 def unread_arrays(dataset: DatasetInspection, inputs: Sequence[DeclaredTensor]) -> list[str]:
     """The arrays that stand for no input and are no labels, so that nothing reads them."""
     read = {LABEL, *(tensor.name for tensor in inputs)}
     return [array.name for array in dataset.arrays if array.name not in read]
+
+
+def _fix_of(arrays: Mapping[str, DeclaredTensor], inputs: Sequence[DeclaredTensor]) -> str:
+    """What to do about the worst of it: names before dtypes before shapes."""
+    if any(tensor.name not in arrays for tensor in inputs):
+        return names_fix([tensor.name for tensor in inputs])
+    other = [tensor for tensor in inputs if arrays[tensor.name].dtype != tensor.dtype]
+    fixes = [dtype_fix(tensor.name, tensor.dtype) for tensor in other]
+    return " ".join(filter(None, fixes)) or _SHAPE_FIX
 
 
 def _mismatch(

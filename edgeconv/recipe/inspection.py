@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgeconv.recipe.signature import DeclaredTensor
+from edgeconv.recipe.signature import DeclaredTensor, SizeRange
 
 
 class Inspection(BaseModel):
@@ -17,6 +17,7 @@ class Inspection(BaseModel):
         weights_bytes: Bytes of all that the file keeps as tensors.
         operators: Operator → count.
         opset: ONNX operator set of the default domain; 0 for other formats.
+        ranges: Name of an open axis → the sizes it was exported for, where the file tells.
         notes: What a user should know before converting, sentences.
     """
 
@@ -29,6 +30,7 @@ class Inspection(BaseModel):
     weights_bytes: int
     operators: dict[str, int]
     opset: int = Field(default=0, ge=0, lt=2**31)
+    ranges: dict[str, SizeRange] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -125,29 +125,24 @@ def plan(
 
     Args:
         shapes: Whole input shapes by name, for dynamic axes.
-        same_data: Calibration and evaluation are one dataset: every fourth sample goes
-            to calibration, the others to evaluation.
+        same_data: Calibration and evaluation are one dataset: about a quarter of the
+            samples, of each class alike, goes to calibration, the others to evaluation.
         samples: How many it has, to be told in the notes.
 
     Raises:
         EdgeconvError: SHAPE_INVALID, DIMENSION_UNKNOWN.
     """
-    resolved = resolve_shapes(inspection.inputs, shapes)
+    resolved = resolve_shapes(inspection.inputs, shapes, inspection.ranges)
     builder = _Builder(recipe, inspection, resolved, has_calibration, has_evaluation, same_data)
     made = builder.build()
     return made.model_copy(update={"notes": _split_notes(samples)}) if builder.split else made
 
 
 def _split_notes(samples: int | None) -> tuple[str, ...]:
-    if samples is None:
-        return ("One dataset serves both: every fourth sample calibrates, the others evaluate.",)
-    calibrate = -(-samples // 4)
-    verb = "calibrates" if calibrate == 1 else "calibrate"
-    rest = samples - calibrate
-    others = "the other one evaluates" if rest == 1 else f"the other {rest} evaluate"
+    size = "the" if samples is None else f"its {samples}"
     return (
-        f"One dataset serves both: {calibrate} of {samples} samples {verb}, every fourth from the"
-        f" first on; {others}.",
+        f"One dataset serves both: about a quarter of {size} samples, by class where there are"
+        " labels, calibrates; the others evaluate.",
     )
 
 

@@ -10,17 +10,19 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationError,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.recipe.problem_words import problem_words
 from edgeconv.recipe.repeated_keys import find_repeated_key
 from edgeconv.recipe.specs import Options, StepKind, specs_of
+from edgeconv.recipe.written_forms import Share, pass_forms, unfold_pass
 
 Target = Literal["onnx", "tflite"]
 Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-weights"]
@@ -34,17 +36,9 @@ _OPENING = (
     yaml.BlockMappingStartToken,
 )
 _CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+_NO_KEYS = ("__root__", "[key]")
+"""What stands in the places that pydantic tells and in no recipe."""
 _NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,39}$"
-
-
-def _share(value: object) -> object:
-    if isinstance(value, str) and value.strip().endswith("%"):
-        return float(value.strip()[:-1]) / 100
-    return value
-
-
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
-"""A share as 0.01 or "1%"."""
 
 
 class CalibrationOptions(Options):
@@ -62,7 +56,7 @@ class DataSpec(Options):
 
 
 class PassUse(Options):
-    """A pass with its options, written as `{name: {option: value}}`."""
+    """A pass with its options, written as `prune: {ratio: 0.5}`."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -70,12 +64,17 @@ class PassUse(Options):
     @model_validator(mode="before")
     @classmethod
     def _unfold(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, dict) and len(value) == 1 and "name" not in value:
-            [(name, options)] = value.items()
-            return {"name": name, "options": options or {}}
-        return value
+        return unfold_pass(value)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        printed = handler(core_schema)
+        if handler.mode == "serialization":
+            return printed
+        described = handler.resolve_ref_schema(printed)["description"]
+        return {"description": described, **pass_forms(handler)}
 
     @model_validator(mode="after")
     def _check(self) -> PassUse:
@@ -96,7 +95,11 @@ def _each_once(targets: tuple[Target, ...]) -> tuple[Target, ...]:
     return targets
 
 
-Targets = Annotated[tuple[Target, ...], Field(min_length=1), AfterValidator(_each_once)]
+Targets = Annotated[
+    tuple[Target, ...],
+    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_each_once),
+]
 
 
 class VariantSpec(Options):
@@ -107,11 +110,15 @@ class VariantSpec(Options):
     calibration: CalibrationOptions = CalibrationOptions()
     targets: Targets | None = None
     min_snr_db: float | None = Field(
-        default=None, description="Least signal-to-noise ratio against the source, in dB."
+        default=None,
+        description="Least signal-to-noise ratio against the source, in dB. Without it, and"
+        " without `max_drop`, a lossy output is flagged when it is low, and fails below 0 dB"
+        " unless it decides as the source does.",
     )
     max_drop: Share | None = Field(
         default=None,
-        description="Largest loss of the task metric, as a share; needs labels to tell it by.",
+        description="Largest loss of the task metric, as a share (0.02) or a percentage (2%);"
+        " needs labels to tell it by.",
     )
 
 
@@ -125,7 +132,7 @@ class Recipe(BaseModel):
     data: DataSpec = DataSpec()
     seed: int = Field(default=0, ge=0, lt=2**32)
     variants: dict[Annotated[str, Field(pattern=_NAME_PATTERN)], VariantSpec] = Field(
-        min_length=1, max_length=64
+        min_length=1, max_length=64, json_schema_extra={"additionalProperties": False}
     )
 
 
@@ -155,11 +162,10 @@ def parse_recipe(text: str) -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         violations = list(_violations(error, data))
+    listed = "; ".join(f"{each.field}: {each.message}" for each in violations)
     raise EdgeconvError(
         Reason.RECIPE_INVALID,
-        "The recipe is not valid: "
-        + "; ".join(f"{v.field}: {v.message}" for v in violations)
-        + ".",
+        f"The recipe is not valid: {listed if listed.endswith('?') else f'{listed}.'}",
         fix="`edgeconv recipes schema` prints what is allowed.",
         violations=violations,
     )
@@ -206,7 +212,7 @@ def _refuse(field: str, message: str) -> NoReturn:
 
 def _violations(error: ValidationError, data: object) -> Iterator[FieldViolation]:
     for problem in error.errors(include_url=False):
-        path = [str(part) for part in problem["loc"] if part != "__root__"]
+        path = [str(part) for part in problem["loc"] if part not in _NO_KEYS]
         field = ".".join(path) or "recipe"
         if problem["type"] == "extra_forbidden":
             known = _known_keys(path[:-1])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 
@@ -73,6 +73,25 @@ class DeclaredTensor(BaseModel):
     shape: tuple[int | str, ...]
 
 
+class SizeRange(BaseModel):
+    """The sizes that an open axis takes.
+
+    Attributes:
+        most: None without a bound.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    least: int = Field(ge=0, lt=2**63)
+    most: int | None = Field(default=None, ge=0, lt=2**63)
+
+    def __contains__(self, size: int) -> bool:
+        return self.least <= size and (self.most is None or size <= self.most)
+
+    def __str__(self) -> str:
+        return f"{self.least} {'and more' if self.most is None else f'to {self.most}'}"
+
+
 def shape_to_give(tensor: DeclaredTensor) -> str:
     """The pattern for an input's whole shape: "image=1,3,SIZE,SIZE".
 
@@ -86,7 +105,9 @@ def shape_to_give(tensor: DeclaredTensor) -> str:
 
 
 def resolve_shapes(
-    declared: Sequence[DeclaredTensor], given: Mapping[str, Sequence[int]]
+    declared: Sequence[DeclaredTensor],
+    given: Mapping[str, Sequence[int]],
+    ranges: Mapping[str, SizeRange] | None = None,
 ) -> dict[str, tuple[int, ...]]:
     """The static shape of every declared input.
 
@@ -95,10 +116,12 @@ def resolve_shapes(
         given: Whole shapes by input name; they must agree with all static axes. One name
             of a dynamic axis has one size everywhere. An axis in position 0 that is
             left open becomes 1 (one sample).
+        ranges: Name of a dynamic axis → the sizes that the model takes there.
 
     Raises:
         EdgeconvError: SHAPE_INVALID for a given shape that does not fit or names no
-            input; DIMENSION_UNKNOWN for an open axis that is not the first.
+            input, and for a size out of its axis' range; DIMENSION_UNKNOWN for an open
+            axis that is not the first.
     """
     names = [tensor.name for tensor in declared]
     for name in given:
@@ -108,7 +131,10 @@ def resolve_shapes(
     for tensor in declared:
         if tensor.name in given:
             _match_shape(tensor, tuple(given[tensor.name]), sizes)
-    return {tensor.name: _close_shape(tensor, given, sizes) for tensor in declared}
+    resolved = {tensor.name: _close_shape(tensor, given, sizes) for tensor in declared}
+    for tensor in declared:
+        _check_ranges(tensor, resolved[tensor.name], ranges or {})
+    return resolved
 
 
 def _match_shape(tensor: DeclaredTensor, given: tuple[int, ...], sizes: dict[str, int]) -> None:
@@ -146,6 +172,23 @@ def _close_shape(
             )
         shape.append(known if known >= 1 else 1)
     return tuple(shape)
+
+
+def _check_ranges(
+    tensor: DeclaredTensor, shape: tuple[int, ...], ranges: Mapping[str, SizeRange]
+) -> None:
+    for axis, (declared, size) in enumerate(zip(tensor.shape, shape, strict=True)):
+        takes = ranges.get(str(declared))
+        if takes is not None and size not in takes:
+            message = f"axis {axis} was exported for {takes}, not {size}"
+            raise EdgeconvError(
+                Reason.SHAPE_INVALID,
+                f"The shape of input {tensor.name!r} does not fit: {message}.",
+                fix=f"Give the whole shape: --shape {shape_to_give(tensor)}",
+                violations=[FieldViolation(f"shapes.{tensor.name}", message)],
+                input=tensor.name,
+                axis=axis,
+            )
 
 
 def _refuse_shape(name: str, message: str) -> None:

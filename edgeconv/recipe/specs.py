@@ -86,7 +86,7 @@ class ReferenceOptions(ShapeOptions):
     )
     split: Literal["all", "held-out"] = Field(
         default="all",
-        description="held-out leaves out every fourth sample, which calibration takes.",
+        description="held-out leaves out the quarter of shared data that calibrates.",
     )
     seed: int = 0
 
@@ -111,7 +111,7 @@ class PruneOptions(Options):
         default=8, ge=1, description="Kept channels are rounded up to a multiple of this."
     )
     split: Literal["all", "calibration"] = Field(
-        default="all", description="calibration takes every fourth sample of shared data."
+        default="all", description="calibration takes a quarter of shared data, by class."
     )
 
 
@@ -139,7 +139,7 @@ class Int8StaticOptions(Options):
         default=99.99, gt=50, le=100, description="Share of values inside the range, in percent."
     )
     split: Literal["all", "calibration"] = Field(
-        default="all", description="calibration takes every fourth sample of shared data."
+        default="all", description="calibration takes a quarter of shared data, by class."
     )
 
 
@@ -168,39 +168,39 @@ class VerifyOptions(Options):
 _BOTH = ("onnx", "tflite")
 
 SPECS: tuple[StepSpec, ...] = (
-    StepSpec(StepKind.INSPECT, "inspect", "Reads a model's files.", 3, InspectOptions),
+    StepSpec(StepKind.INSPECT, "inspect", "Reads a model's files.", 5, InspectOptions),
     StepSpec(
         StepKind.INSPECT_DATASET, "inspect-dataset", "Reads and checks a dataset.", 1,
         InspectOptions,
     ),
-    StepSpec(StepKind.INTAKE, "intake", "Turns a model into a Program.", 3, ShapeOptions),
+    StepSpec(StepKind.INTAKE, "intake", "Turns a model into a Program.", 5, ShapeOptions),
     StepSpec(
-        StepKind.REFERENCE, "reference", "Runs the source in its own framework.", 2,
+        StepKind.REFERENCE, "reference", "Runs the source in its own framework.", 5,
         ReferenceOptions,
     ),
     StepSpec(
         StepKind.DIRECT, "direct", "Takes the user's own ONNX graph as it is.", 3, ShapeOptions
     ),
     StepSpec(
-        StepKind.PASS, "prune", "Removes whole channels and, with data, refits what is left.", 4,
+        StepKind.PASS, "prune", "Removes whole channels and, with data, refits what is left.", 5,
         PruneOptions,
     ),
-    StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 1, OnnxOptions),
-    StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 3, TfliteOptions),
+    StepSpec(StepKind.LOWERING, "onnx", "Writes an ONNX file.", 2, OnnxOptions),
+    StepSpec(StepKind.LOWERING, "tflite", "Writes a TFLite file.", 4, TfliteOptions),
     StepSpec(StepKind.FINISH, "fp16", "Half-precision weights.", 5, Fp16Options, _BOTH),
     StepSpec(
-        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 6,
+        StepKind.FINISH, "int8-static", "8-bit weights and activations from calibration.", 9,
         Int8StaticOptions, _BOTH,
     ),
     StepSpec(
-        StepKind.FINISH, "int8-dynamic", "8-bit weights, activations quantized as they come.", 4,
+        StepKind.FINISH, "int8-dynamic", "8-bit weights, activations quantized as they come.", 5,
         Int8DynamicOptions, _BOTH,
     ),
     StepSpec(
-        StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 4,
+        StepKind.FINISH, "int8-weights", "8-bit weights, computed in float.", 5,
         Int8WeightsOptions, _BOTH,
     ),
-    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 6, VerifyOptions),
+    StepSpec(StepKind.VERIFY, "verify", "Compares an artifact with the source.", 7, VerifyOptions),
 )  # fmt: skip
 
 _BY_NAME = {(spec.kind, spec.name): spec for spec in SPECS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgeconv.results.agreement import Agreement
@@ -48,7 +48,7 @@ class Row:
     Attributes:
         size_ratio: Size against the variant at the end of the chain of parents, the
             unpruned fp32 one as a rule; None for that one itself.
-        latency_ratio: Median latency against the parent on the same device.
+        latency_ratio: Median latency against the parent's last on the same device.
     """
 
     variant: VariantResult
@@ -66,10 +66,9 @@ class Row:
 
     @property
     def is_slower(self) -> bool:
-        """Whether the variant is flagged as slower than its parent."""
-        ratio = self.latency_ratio
-        flagged = any(note.kind == "slower" for note in self.variant.notes)
-        return flagged and ratio is not None and ratio > 1
+        """Whether the variant is flagged as slower than its parent on this device."""
+        device = self.benchmark.device if self.benchmark else None
+        return any(note.kind == "slower" and note.subject == device for note in self.variant.notes)
 
     def percentile(self, percent: float) -> Percentile | None:
         """A percentile of the steady latency; None when it was not measured."""
@@ -158,16 +157,15 @@ def _ratio(value: float, base: float) -> float | None:
 def _latency_ratio(benchmark: BenchmarkResult | None, parent: VariantResult | None) -> float | None:
     if benchmark is None or parent is None:
         return None
-    same = (each for each in parent.benchmarks if each.device == benchmark.device)
-    return _ratio(_median_ns([benchmark]), _median_ns(same))
+    # Of several the last, as where the notes come from.
+    measured = [each for each in parent.benchmarks if each.device == benchmark.device]
+    summaries = [each.summary for each in measured if each.summary is not None]
+    return _ratio(_median_ns(benchmark.summary), _median_ns(summaries[-1] if summaries else None))
 
 
-def _median_ns(benchmarks: Iterable[BenchmarkResult]) -> float:
-    for benchmark in benchmarks:
-        percentile = benchmark.summary.percentile(50) if benchmark.summary else None
-        if percentile is not None and percentile.value_ns:
-            return percentile.value_ns
-    return 0
+def _median_ns(summary: BenchmarkSummary | None) -> float:
+    percentile = summary.percentile(50) if summary else None
+    return (percentile.value_ns or 0) if percentile else 0
 
 
 def _removed(variant: VariantResult) -> Removed | None:

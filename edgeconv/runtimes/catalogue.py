@@ -32,6 +32,25 @@ def runtime_by_format(format_name: str) -> RuntimeSpec:
     return _find("format", format_name, {spec.format: spec for spec in RUNTIMES})
 
 
+def check_format(spec: RuntimeSpec, file: str) -> None:
+    """Refuses a file whose name says that another runtime runs it.
+
+    Raises:
+        EdgeconvError: FIELD_INVALID.
+    """
+    ending = file.rpartition(".")[2]
+    other = next((each for each in RUNTIMES if each.format == ending), spec)
+    if other.format != spec.format:
+        raise EdgeconvError(
+            Reason.FIELD_INVALID,
+            f"{spec.name} runs .{spec.format} files, and {file!r} is none.",
+            fix=f"Use {other.name}.",
+            violations=[FieldViolation("runtime", f"runs .{spec.format} files")],
+            runtime=spec.name,
+            file=file,
+        )
+
+
 def loader(spec: RuntimeSpec) -> Load:
     """Imports the runtime and gives its `load`. For child processes only.
 

@@ -73,12 +73,13 @@ def final_state(
         return "cancelled", None
     counts = Counter(variant.state for variant in variants)
     if not counts["verified"]:
+        alone = len(variants) == 1
         return "failed", EdgeconvError(
             Reason.NO_VARIANT,
             "The one variant could not be made."
-            if len(variants) == 1
+            if alone
             else f"None of {len(variants)} variants could be made.",
-            fix="The reason of each stands with the variant.",
+            fix=f"The reason {'' if alone else 'of each '}stands with the variant.",
             variants=len(variants),
         )
     unmeasured = any(benchmark.state != "succeeded" for benchmark in benchmarks)

@@ -523,7 +523,7 @@ class ListBenchmarksRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     conversion: _builtins.str
-    """"conversions/{id}" for those of one conversion; empty for all."""
+    """"conversions/{id}" for those of one conversion, NOT_FOUND where there is none; empty for all."""
     page_size: _builtins.int
     """How many at most; 0 is 50, more than 1,000 is 1,000."""
     page_token: _builtins.str

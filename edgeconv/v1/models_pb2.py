@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65\x64geconv/v1/models.proto\x12\x0b\x65\x64geconv.v1\x1a\x17\x65\x64geconv/v1/files.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"<\n\x0e\x44\x65\x63laredTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\t\"\xad\x02\n\nInspection\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12+\n\x06inputs\x18\x02 \x03(\x0b\x32\x1b.edgeconv.v1.DeclaredTensor\x12,\n\x07outputs\x18\x03 \x03(\x0b\x32\x1b.edgeconv.v1.DeclaredTensor\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x15\n\rweights_bytes\x18\x05 \x01(\x03\x12\x39\n\toperators\x18\x06 \x03(\x0b\x32&.edgeconv.v1.Inspection.OperatorsEntry\x12\r\n\x05opset\x18\x07 \x01(\x05\x12\r\n\x05notes\x18\x08 \x03(\t\x1a\x30\n\x0eOperatorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xfc\x01\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.edgeconv.v1.InspectionState\x12 \n\x05\x66iles\x18\x03 \x03(\x0b\x32\x11.edgeconv.v1.File\x12+\n\ninspection\x18\x04 \x01(\x0b\x32\x17.edgeconv.v1.Inspection\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\"l\n\x19\x43reateModelVersionRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12&\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x11.edgeconv.v1.FileB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"N\n\x1a\x43reateModelVersionResponse\x12\x30\n\rmodel_version\x18\x01 \x01(\x0b\x32\x19.edgeconv.v1.ModelVersion\",\n\x16GetModelVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"K\n\x17GetModelVersionResponse\x12\x30\n\rmodel_version\x18\x01 \x01(\x0b\x32\x19.edgeconv.v1.ModelVersion\"P\n\x18ListModelVersionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x19ListModelVersionsResponse\x12\x31\n\x0emodel_versions\x18\x01 \x03(\x0b\x32\x19.edgeconv.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x18WatchModelVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"_\n\x19WatchModelVersionResponse\x12\x30\n\rmodel_version\x18\x01 \x01(\x0b\x32\x19.edgeconv.v1.ModelVersion\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\t\"/\n\x19\x44\x65leteModelVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x1c\n\x1a\x44\x65leteModelVersionResponse*\x8f\x01\n\x0fInspectionState\x12 \n\x1cINSPECTION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bINSPECTION_STATE_INSPECTING\x10\x01\x12\x1a\n\x16INSPECTION_STATE_READY\x10\x02\x12\x1d\n\x19INSPECTION_STATE_REJECTED\x10\x03\x32\x84\x04\n\x0cModelService\x12\x65\n\x12\x43reateModelVersion\x12&.edgeconv.v1.CreateModelVersionRequest\x1a\'.edgeconv.v1.CreateModelVersionResponse\x12\\\n\x0fGetModelVersion\x12#.edgeconv.v1.GetModelVersionRequest\x1a$.edgeconv.v1.GetModelVersionResponse\x12\x62\n\x11ListModelVersions\x12%.edgeconv.v1.ListModelVersionsRequest\x1a&.edgeconv.v1.ListModelVersionsResponse\x12\x64\n\x11WatchModelVersion\x12%.edgeconv.v1.WatchModelVersionRequest\x1a&.edgeconv.v1.WatchModelVersionResponse0\x01\x12\x65\n\x12\x44\x65leteModelVersion\x12&.edgeconv.v1.DeleteModelVersionRequest\x1a\'.edgeconv.v1.DeleteModelVersionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65\x64geconv/v1/models.proto\x12\x0b\x65\x64geconv.v1\x1a\x17\x65\x64geconv/v1/files.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"<\n\x0e\x44\x65\x63laredTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\t\"(\n\tSizeRange\x12\r\n\x05least\x18\x01 \x01(\x03\x12\x0c\n\x04most\x18\x02 \x01(\x03\"\xa9\x03\n\nInspection\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12+\n\x06inputs\x18\x02 \x03(\x0b\x32\x1b.edgeconv.v1.DeclaredTensor\x12,\n\x07outputs\x18\x03 \x03(\x0b\x32\x1b.edgeconv.v1.DeclaredTensor\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x15\n\rweights_bytes\x18\x05 \x01(\x03\x12\x39\n\toperators\x18\x06 \x03(\x0b\x32&.edgeconv.v1.Inspection.OperatorsEntry\x12\r\n\x05opset\x18\x07 \x01(\x05\x12\r\n\x05notes\x18\x08 \x03(\t\x12\x33\n\x06ranges\x18\t \x03(\x0b\x32#.edgeconv.v1.Inspection.RangesEntry\x1a\x30\n\x0eOperatorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x45\n\x0bRangesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.edgeconv.v1.SizeRange:\x02\x38\x01\"\xfc\x01\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.edgeconv.v1.InspectionState\x12 \n\x05\x66iles\x18\x03 \x03(\x0b\x32\x11.edgeconv.v1.File\x12+\n\ninspection\x18\x04 \x01(\x0b\x32\x17.edgeconv.v1.Inspection\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\"l\n\x19\x43reateModelVersionRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12&\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x11.edgeconv.v1.FileB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"N\n\x1a\x43reateModelVersionResponse\x12\x30\n\rmodel_version\x18\x01 \x01(\x0b\x32\x19.edgeconv.v1.ModelVersion\",\n\x16GetModelVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"K\n\x17GetModelVersionResponse\x12\x30\n\rmodel_version\x18\x01 \x01(\x0b\x32\x19.edgeconv.v1.ModelVersion\"P\n\x18ListModelVersionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"g\n\x19ListModelVersionsResponse\x12\x31\n\x0emodel_versions\x18\x01 \x03(\x0b\x32\x19.edgeconv.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x18WatchModelVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"_\n\x19WatchModelVersionResponse\x12\x30\n\rmodel_version\x18\x01 \x01(\x0b\x32\x19.edgeconv.v1.ModelVersion\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\t\"/\n\x19\x44\x65leteModelVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x1c\n\x1a\x44\x65leteModelVersionResponse*\x8f\x01\n\x0fInspectionState\x12 \n\x1cINSPECTION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bINSPECTION_STATE_INSPECTING\x10\x01\x12\x1a\n\x16INSPECTION_STATE_READY\x10\x02\x12\x1d\n\x19INSPECTION_STATE_REJECTED\x10\x03\x32\x84\x04\n\x0cModelService\x12\x65\n\x12\x43reateModelVersion\x12&.edgeconv.v1.CreateModelVersionRequest\x1a\'.edgeconv.v1.CreateModelVersionResponse\x12\\\n\x0fGetModelVersion\x12#.edgeconv.v1.GetModelVersionRequest\x1a$.edgeconv.v1.GetModelVersionResponse\x12\x62\n\x11ListModelVersions\x12%.edgeconv.v1.ListModelVersionsRequest\x1a&.edgeconv.v1.ListModelVersionsResponse\x12\x64\n\x11WatchModelVersion\x12%.edgeconv.v1.WatchModelVersionRequest\x1a&.edgeconv.v1.WatchModelVersionResponse0\x01\x12\x65\n\x12\x44\x65leteModelVersion\x12&.edgeconv.v1.DeleteModelVersionRequest\x1a\'.edgeconv.v1.DeleteModelVersionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INSPECTION_OPERATORSENTRY']._loaded_options = None
   _globals['_INSPECTION_OPERATORSENTRY']._serialized_options = b'8\001'
+  _globals['_INSPECTION_RANGESENTRY']._loaded_options = None
+  _globals['_INSPECTION_RANGESENTRY']._serialized_options = b'8\001'
   _globals['_CREATEMODELVERSIONREQUEST'].fields_by_name['model']._loaded_options = None
   _globals['_CREATEMODELVERSIONREQUEST'].fields_by_name['model']._serialized_options = b'\342A\001\002'
   _globals['_CREATEMODELVERSIONREQUEST'].fields_by_name['files']._loaded_options = None
@@ -47,36 +49,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHMODELVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_DELETEMODELVERSIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DELETEMODELVERSIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
-  _globals['_INSPECTIONSTATE']._serialized_start=1503
-  _globals['_INSPECTIONSTATE']._serialized_end=1646
+  _globals['_INSPECTIONSTATE']._serialized_start=1669
+  _globals['_INSPECTIONSTATE']._serialized_end=1812
   _globals['_DECLAREDTENSOR']._serialized_start=157
   _globals['_DECLAREDTENSOR']._serialized_end=217
-  _globals['_INSPECTION']._serialized_start=220
-  _globals['_INSPECTION']._serialized_end=521
-  _globals['_INSPECTION_OPERATORSENTRY']._serialized_start=473
-  _globals['_INSPECTION_OPERATORSENTRY']._serialized_end=521
-  _globals['_MODELVERSION']._serialized_start=524
-  _globals['_MODELVERSION']._serialized_end=776
-  _globals['_CREATEMODELVERSIONREQUEST']._serialized_start=778
-  _globals['_CREATEMODELVERSIONREQUEST']._serialized_end=886
-  _globals['_CREATEMODELVERSIONRESPONSE']._serialized_start=888
-  _globals['_CREATEMODELVERSIONRESPONSE']._serialized_end=966
-  _globals['_GETMODELVERSIONREQUEST']._serialized_start=968
-  _globals['_GETMODELVERSIONREQUEST']._serialized_end=1012
-  _globals['_GETMODELVERSIONRESPONSE']._serialized_start=1014
-  _globals['_GETMODELVERSIONRESPONSE']._serialized_end=1089
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=1091
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=1171
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=1173
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=1276
-  _globals['_WATCHMODELVERSIONREQUEST']._serialized_start=1278
-  _globals['_WATCHMODELVERSIONREQUEST']._serialized_end=1324
-  _globals['_WATCHMODELVERSIONRESPONSE']._serialized_start=1326
-  _globals['_WATCHMODELVERSIONRESPONSE']._serialized_end=1421
-  _globals['_DELETEMODELVERSIONREQUEST']._serialized_start=1423
-  _globals['_DELETEMODELVERSIONREQUEST']._serialized_end=1470
-  _globals['_DELETEMODELVERSIONRESPONSE']._serialized_start=1472
-  _globals['_DELETEMODELVERSIONRESPONSE']._serialized_end=1500
-  _globals['_MODELSERVICE']._serialized_start=1649
-  _globals['_MODELSERVICE']._serialized_end=2165
+  _globals['_SIZERANGE']._serialized_start=219
+  _globals['_SIZERANGE']._serialized_end=259
+  _globals['_INSPECTION']._serialized_start=262
+  _globals['_INSPECTION']._serialized_end=687
+  _globals['_INSPECTION_OPERATORSENTRY']._serialized_start=568
+  _globals['_INSPECTION_OPERATORSENTRY']._serialized_end=616
+  _globals['_INSPECTION_RANGESENTRY']._serialized_start=618
+  _globals['_INSPECTION_RANGESENTRY']._serialized_end=687
+  _globals['_MODELVERSION']._serialized_start=690
+  _globals['_MODELVERSION']._serialized_end=942
+  _globals['_CREATEMODELVERSIONREQUEST']._serialized_start=944
+  _globals['_CREATEMODELVERSIONREQUEST']._serialized_end=1052
+  _globals['_CREATEMODELVERSIONRESPONSE']._serialized_start=1054
+  _globals['_CREATEMODELVERSIONRESPONSE']._serialized_end=1132
+  _globals['_GETMODELVERSIONREQUEST']._serialized_start=1134
+  _globals['_GETMODELVERSIONREQUEST']._serialized_end=1178
+  _globals['_GETMODELVERSIONRESPONSE']._serialized_start=1180
+  _globals['_GETMODELVERSIONRESPONSE']._serialized_end=1255
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=1257
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=1337
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=1339
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=1442
+  _globals['_WATCHMODELVERSIONREQUEST']._serialized_start=1444
+  _globals['_WATCHMODELVERSIONREQUEST']._serialized_end=1490
+  _globals['_WATCHMODELVERSIONRESPONSE']._serialized_start=1492
+  _globals['_WATCHMODELVERSIONRESPONSE']._serialized_end=1587
+  _globals['_DELETEMODELVERSIONREQUEST']._serialized_start=1589
+  _globals['_DELETEMODELVERSIONREQUEST']._serialized_end=1636
+  _globals['_DELETEMODELVERSIONRESPONSE']._serialized_start=1638
+  _globals['_DELETEMODELVERSIONRESPONSE']._serialized_end=1666
+  _globals['_MODELSERVICE']._serialized_start=1815
+  _globals['_MODELSERVICE']._serialized_end=2331
 # @@protoc_insertion_point(module_scope)

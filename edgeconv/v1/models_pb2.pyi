@@ -83,6 +83,32 @@ class DeclaredTensor(_message.Message):
 Global___DeclaredTensor: _TypeAlias = DeclaredTensor  # noqa: Y015
 
 @_typing.final
+class SizeRange(_message.Message):
+    """The sizes that an open axis takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAST_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    least: _builtins.int
+    """The smallest one."""
+    most: _builtins.int
+    """The largest one; 0 without a bound."""
+    def __init__(
+        self,
+        *,
+        least: _builtins.int = ...,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["least", b"least", "most", b"most"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SizeRange: _TypeAlias = SizeRange  # noqa: Y015
+
+@_typing.final
 class Inspection(_message.Message):
     """What reading a model's files told."""
 
@@ -108,6 +134,27 @@ class Inspection(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class RangesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___SizeRange: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___SizeRange | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     FORMAT_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
@@ -116,6 +163,7 @@ class Inspection(_message.Message):
     OPERATORS_FIELD_NUMBER: _builtins.int
     OPSET_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
     format: _builtins.str
     """"onnx" or "pt2"."""
     parameters: _builtins.int
@@ -140,6 +188,12 @@ class Inspection(_message.Message):
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What a user should know before converting, in words."""
 
+    @_builtins.property
+    def ranges(self) -> _containers.MessageMap[_builtins.str, Global___SizeRange]:
+        """Name of a dynamic axis, as in the shapes of the inputs, and the sizes it was exported
+        for, where the files tell them. A conversion at another size is refused.
+        """
+
     def __init__(
         self,
         *,
@@ -151,10 +205,11 @@ class Inspection(_message.Message):
         operators: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         opset: _builtins.int = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
+        ranges: _abc.Mapping[_builtins.str, Global___SizeRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "inputs", b"inputs", "notes", b"notes", "operators", b"operators", "opset", b"opset", "outputs", b"outputs", "parameters", b"parameters", "weights_bytes", b"weights_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "inputs", b"inputs", "notes", b"notes", "operators", b"operators", "opset", b"opset", "outputs", b"outputs", "parameters", b"parameters", "ranges", b"ranges", "weights_bytes", b"weights_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -326,7 +381,7 @@ class ListModelVersionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """"models/{model}", or empty for the versions of all models."""
+    """"models/{model}", or empty for the versions of all models. NOT_FOUND when it never had one."""
     page_size: _builtins.int
     """How many at most; 0 is 50, more than 1,000 is 1,000."""
     page_token: _builtins.str

@@ -422,3 +422,22 @@ def test_a_job_that_raises_does_not_stop_the_others(make: Make) -> None:
 
     asyncio.run(play())
     assert ran == ["conversions/bad", "conversions/good"]
+
+
+def test_what_is_ahead_of_a_queued_job_is_told(make: Make) -> None:
+    async def scenario() -> None:
+        work = Work()
+        engine = make(work.run, 1)
+        await engine.start(_job("other", JobKind.INSPECTION))
+        for name in "abc":
+            await engine.start(_job(name))
+        await work.until("a began")
+        assert await engine.ahead_of(_job("c")) == [_job("a"), _job("b")]
+        assert await engine.ahead_of(_job("a")) == []
+        assert await engine.ahead_of(_job("nobody")) == []
+        work.let("a")
+        await work.until("b began")
+        assert await engine.ahead_of(_job("c")) == [_job("b")]
+        await engine.shutdown()
+
+    asyncio.run(scenario())

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.tflite_file import read_tflite, write_tflite
 from edgeconv.recipe.signature import DType, TensorSpec
 from edgeconv.runtimes.catalogue import RUNTIMES, loader, runtime_by_format, runtime_by_name
 from edgeconv.runtimes.session import DYNAMIC, Session
@@ -131,6 +132,19 @@ def test_a_damaged_file_is_refused_in_the_runtimes_words(
     assert error.message.startswith(f"{spec.title} can't load 'model.{spec.format}': ")
     assert len(error.metadata["said"]) > 10
     assert str(tmp_path) not in str(error.to_json())
+
+
+def test_a_whole_file_with_an_operator_that_litert_lacks_is_not_called_damaged(
+    tmp_path: Path,
+) -> None:
+    path = write_dense_tflite(tmp_path / "model.tflite")
+    model = read_tflite(path.read_bytes())
+    model.operatorCodes[0].version = 99
+    path.write_bytes(write_tflite(model))
+    with pytest.raises(EdgeconvError, match=r"FULLY_CONNECTED.*99") as caught:
+        loader(runtime_by_format("tflite"))(path)
+    assert caught.value.reason is Reason.RUNTIME_REFUSED
+    assert caught.value.fix == ""
 
 
 @every_runtime

@@ -42,6 +42,7 @@ MODEL = {
         ],
         "outputs": [{"name": "softmax_0", "dtype": "float32", "shape": ["batch", "2"]}],
         "operators": {"Conv": 53, "Relu": 18, "Add": 18}, "notes": ["Opset 17 was read."],
+        "ranges": {"batch": {"least": 1, "most": 64}, "²": {"least": 2}},
     },
 }  # fmt: skip
 REJECTED = {

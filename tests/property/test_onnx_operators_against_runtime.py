@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -153,6 +153,26 @@ def test_resize(
     wanted = np.array([1, 2, height, width])
     scales = (wanted / np.array([1, 2, 5, 6])).astype(np.float32)
     _agrees(made, {"x": _floats(1, 2, 5, 6)}, {"s": scales if by_scales else wanted})
+
+
+@settings(EXAMPLES, max_examples=200)
+@given(
+    transform=st.sampled_from(
+        ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners",
+         "tf_half_pixel_for_nn", "half_pixel_symmetric"]
+    ),
+    nearest=st.sampled_from(["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"]),
+    size=st.integers(1, 40), tenths=st.integers(1, 35),
+)  # fmt: skip
+@example(transform="half_pixel", nearest="floor", size=25, tenths=6)
+def test_resize_to_the_nearest_by_a_scale(
+    transform: str, nearest: str, size: int, tenths: int
+) -> None:
+    assume(size * tenths >= 10)
+    made = node("Resize", ["x", "", "s"], ["y"], mode="nearest",
+                coordinate_transformation_mode=transform, nearest_mode=nearest)  # fmt: skip
+    scales = np.array([1, 1, tenths / 10], np.float32)
+    _agrees(made, {"x": _floats(1, 2, size)}, {"s": scales}, opset=19)
 
 
 @EXAMPLES

@@ -100,6 +100,7 @@ def test_without_the_token_every_call_is_refused(tmp_path: Path) -> None:
                         error = await refusal(call, client, tmp_path)
                         assert error.reason is Reason.UNAUTHENTICATED, name
                         assert error.exit_code == 5
+                        assert "EDGECONV_TOKEN" in error.fix
 
     asyncio.run(main())
 

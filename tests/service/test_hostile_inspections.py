@@ -28,6 +28,7 @@ LIES: dict[str, Spoil] = {
     "fewer than none": lambda said: said.update(weights_bytes=-(10**30)),
     "just beyond the wire": lambda said: said.update(parameters=2**63),
     "an opset beyond the wire": lambda said: said.update(opset=2**31),
+    "a range beyond the wire": lambda said: said.update(ranges={"batch": {"least": 2**63}}),
     "operators without number": lambda said: said.update(operators={"Conv": 10**30}),
     "half a character": lambda said: _tensor(said, name="\ud800"),
     "half an axis": lambda said: _tensor(said, shape=["\udfff"]),

@@ -22,7 +22,7 @@ def test_an_array_that_nothing_reads_is_told_by_name_and_the_split_in_samples(
             return [note.message for note in conversion.notes]
 
     split, unread = asyncio.run(scenario())
-    assert "2 of 8 samples calibrate" in split
-    assert "the other 6 evaluate" in split
+    assert "about a quarter of its 8 samples" in split
+    assert "the others evaluate" in split
     assert unread.startswith("Array 'labels' of the data is not read")
     assert "'label'" in unread

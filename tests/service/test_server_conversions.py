@@ -291,8 +291,13 @@ def test_a_damaged_result_is_made_again(play: Play, tmp_path: Path) -> None:
         ran = len(service.journal)
         recipe = ONE.replace("fp32: {}", "fp32: {min_snr_db: 20}")
         # A fresh child, so that the artifact is read from the blobs.
-        for path in (tmp_path / "state" / "scratch").iterdir():
-            os.kill(_child_pid(service, path), 9)
+        children = [_child_pid(service, p) for p in (tmp_path / "state" / "scratch").iterdir()]
+        for child in children:
+            os.kill(child, 9)
+        # The server learns of it when it has waited for them.
+        async with asyncio.timeout(10):
+            while any(Path(f"/proc/{child}").exists() for child in children):
+                await asyncio.sleep(0.01)
         again, events = await service.convert(model, recipe)
         assert again.state == pb.CONVERSION_STATE_SUCCEEDED, again
         assert again.variants[0].digest == first.variants[0].digest
@@ -411,6 +416,36 @@ def test_a_queued_conversion_is_cancelled_before_it_begins(play: Play, tmp_path:
     play(scenario)
 
 
+def test_a_queued_conversion_says_behind_which_it_waits(play: Play, tmp_path: Path) -> None:
+    async def scenario(service: QuickService) -> None:
+        gate = tmp_path / "gate"
+        slow = await service.model(gates={"reference": str(gate)})
+        model = await service.model()
+        create = service.client.create_conversion
+        first, second, third = [
+            (await create(each, recipe=ONE)).name for each in (slow, model, model)
+        ]
+        await _until_running(service, "reference")
+        for name, words in (
+            (second, f"waiting for {first} to end"),
+            (third, f"waiting for {first} and 1 more to end"),
+        ):
+            events = service.client.watch_conversion(name)
+            async for event in events:
+                if event.WhichOneof("kind") == "progress":
+                    assert event.progress.subject == "queue"
+                    assert (event.progress.fraction, event.progress.message) == (-1.0, words)
+                    break
+            await events.aclose()
+        gate.touch()
+        told = [event async for event in service.client.watch_conversion(third)]
+        assert _told(told)[-1] == "succeeded"
+        again = [event async for event in service.client.watch_conversion(first)]
+        assert [each for each in again if each.progress.subject == "queue"] == []
+
+    play(scenario)
+
+
 def test_a_watch_is_live_and_goes_on_where_it_is_told(play: Play, tmp_path: Path) -> None:
     async def scenario(service: QuickService) -> None:
         gate = tmp_path / "gate"
@@ -518,6 +553,26 @@ def test_an_open_axis_without_a_size_is_refused_at_the_call(play: Play) -> None:
         assert "--shape x=" in caught.value.fix
         conversion, _ = await service.convert(model, ONE, shapes={"x": "1,7"})
         assert conversion.state == pb.CONVERSION_STATE_SUCCEEDED
+
+    play(scenario)
+
+
+def test_a_size_the_model_was_not_exported_for_is_refused_at_the_call(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        inspection = {
+            "format": "pt2", "parameters": 1, "weights_bytes": 4, "operators": {},
+            "inputs": [{"name": "x", "dtype": "float32", "shape": ["x.0", 3]}],
+            "outputs": [{"name": "y", "dtype": "float32", "shape": ["x.0", 3]}],
+            "ranges": {"x.0": {"least": 1, "most": 64}},
+        }  # fmt: skip
+        model = await service.model(inspection=inspection)
+        with pytest.raises(EdgeconvError, match="axis 0 was exported for 1 to 64, not 100") as told:
+            await service.client.create_conversion(model, recipe=ONE, shapes={"x": "100,3"})
+        assert told.value.reason is Reason.SHAPE_INVALID
+        assert [violation.field for violation in told.value.violations] == ["shapes.x"]
+        assert await service.client.list_conversions() == []
+        kept = (await service.client.get_model_version(model)).inspection.ranges["x.0"]
+        assert (kept.least, kept.most) == (1, 64)
 
     play(scenario)
 

@@ -283,6 +283,28 @@ def test_versions_are_listed_in_pages_and_forgotten(play: Callable[[Scenario], N
     play(scenario)
 
 
+def test_lists_of_what_was_never_there_are_no_empty_lists(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        client = service.client
+        for call, name in (
+            (client.list_model_versions("models/nope"), "models/nope"),
+            (client.get_model_version("models/nope/versions/latest"), "models/nope"),
+            (client.get_model_version("models/nope/versions/1"), "models/nope/versions/1"),
+            (client.list_benchmarks("conversions/nope"), "conversions/nope"),
+        ):
+            with pytest.raises(EdgeconvError) as caught:
+                await call
+            assert caught.value.reason is Reason.NOT_FOUND
+            assert caught.value.message == f"There is no '{name}'."
+        # A model whose versions were all forgotten has none, and is known.
+        await client.delete_model_version(await service.send_model())
+        assert await client.list_model_versions("models/m") == []
+
+    play(scenario)
+
+
 FITS = {"x": ("float32", [8, 4])}
 
 

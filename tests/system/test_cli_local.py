@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -121,6 +122,7 @@ def test_bench_prints_percentiles_with_n_and_a_verdict(tmp_path: Path) -> None:
     [
         ("net.coreml", (), 3, "tflite"),
         ("net.onnx", ("--runtime", "tensorrt"), 3, "onnxruntime"),
+        ("net.onnx", ("--runtime", "litert"), 3, "litert runs .tflite files, and 'net.onnx'"),
         ("net.onnx", (), 3, "net.onnx"),
         ("net.tflite", (), 3, "net.tflite"),
         ("net.pt2", (), 3, "`edgeconv convert net.pt2` makes files that can"),
@@ -138,6 +140,24 @@ def test_bench_refuses_with_the_reason(
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "words"),
+    [
+        (np.nan, "in/put:0", "inf.npz: Array 'in/put:0' can't be used: it holds NaN or infinity"),
+        (1.0, "other", "Name the arrays as the model names its inputs: 'in/put:0'."),
+    ],
+)
+def test_bench_refuses_data_and_names_its_file(
+    tmp_path: Path, value: float, name: str, words: str
+) -> None:
+    file = write_dense_onnx(tmp_path / "dense.onnx")
+    np.savez(tmp_path / "inf.npz", **{name: np.full((2, 1, 64), value, np.float32)})
+    done = _run("bench", file, "--data", "inf.npz", folder=tmp_path)
+    assert done.returncode == 3, done.stdout
+    assert words in done.stderr
+    assert "inf.npz: " in done.stderr
 
 
 def test_doctor_finds_this_environment_healthy(tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
-from edgeconv.conversion.finishes.onnx_prepare import prepare, split_gemms
+from edgeconv.conversion.finishes.onnx_prepare import prepare
+from edgeconv.conversion.finishes.onnx_proof import prove_prepared
+from edgeconv.conversion.finishes.onnx_quantizable import separate_weights, split_gemms
 from edgeconv.conversion.finishes.onnx_state import (
+    asking_quantizer,
     check_float,
     composition,
     float_weights,
@@ -38,16 +41,19 @@ def quantize_dynamic(
     check_float(spec, artifact, model)
     before = composition(model)
     split_gemms(model.graph)
+    separate_weights(model.graph)
+    notes += prove_prepared(spec, artifact, model, context)
     given = context.scratch / "given"
     given.mkdir()
     made = context.scratch / "dynamic.onnx"
-    quantization.quantize_dynamic(
-        str(write_onnx(model, given)),
-        str(made),
-        per_channel=True,
-        weight_type=quantization.QuantType.QInt8,
-        op_types_to_quantize=_DYNAMIC,
-    )
+    with asking_quantizer():
+        quantization.quantize_dynamic(
+            str(write_onnx(model, given)),
+            str(made),
+            per_channel=True,
+            weight_type=quantization.QuantType.QInt8,
+            op_types_to_quantize=_DYNAMIC,
+        )
     quantized = read_onnx(made)
     widened = quantize_graph(quantized.graph)
     if widened and not _is_dynamic(quantized):

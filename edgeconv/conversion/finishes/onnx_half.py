@@ -7,7 +7,12 @@ import warnings
 import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from edgeconv.conversion.finishes.onnx_state import check_float, composition, write_finished
+from edgeconv.conversion.finishes.onnx_state import (
+    asking_quantizer,
+    check_float,
+    composition,
+    write_finished,
+)
 from edgeconv.conversion.finishes.outcome import finished
 from edgeconv.conversion.onnx_file import (
     drop_wrong_value_infos,
@@ -44,7 +49,7 @@ def halve(
     if kept:
         words = f"{len(kept)} of them stay in single precision: ONNX Runtime dies of them in half."
         notes.append(Note(kind="stayed_float", subject="Transpose", message=words))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), asking_quantizer():
         # It warns of each value that is rounded to zero; what matters is said in the notes.
         warnings.simplefilter("ignore")
         halved = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)

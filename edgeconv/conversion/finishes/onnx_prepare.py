@@ -7,13 +7,13 @@ without folding batch normalization stands between a convolution and its activat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.conversion.finishes.onnx_session import open_graph
 from edgeconv.conversion.onnx_file import (
     DOMAINS,
@@ -28,6 +28,10 @@ from edgeconv.conversion.onnx_file import (
 from edgeconv.results.effect import Note
 
 LEAST_OPSET = 13
+_RESIZE_CHOOSES = 11
+"""From it on a resize says itself how it takes its values."""
+_CHANGED = {"Hardmax"}
+"""Operators that the version converter leaves as they are though their meaning changed."""
 _FOLDABLE = {"BatchNormalization", "Constant", "Identity", "Shape", "Dropout"}
 """What a graph as frameworks write it holds, and one by the lowering here does not."""
 
@@ -62,64 +66,51 @@ def prepare(path: Path, scratch: Path) -> tuple[ModelProto, list[Note]]:
 
 
 def _raise_opset(model: ModelProto) -> ModelProto:
+    opset = opset_of(model)
+    for node in nodes_of(model):
+        if node.op_type not in _CHANGED or node.domain not in DOMAINS:
+            continue
+        name = node.name or node.output[0]
+        why = f"{node.op_type} at {name!r} means something else from opset 13 on"
+        raise _not_raised(opset, why)
     try:
         raised: ModelProto = onnx.version_converter.convert_version(model, LEAST_OPSET)
     except Exception as fault:
         # The converter has a type of its own for each operator it can't adapt.
-        raise EdgeconvError(
-            Reason.NOT_APPLICABLE,
-            f"The graph can't be raised from opset {opset_of(model)} to {LEAST_OPSET}: {fault}",
-            fix="Export the model with opset 13 or newer.",
-            opset=opset_of(model),
-        ) from fault
+        raise _not_raised(opset, str(fault)) from fault
+    if opset < _RESIZE_CHOOSES:
+        for node in nodes_of(raised):
+            _resize_as_before(node)
     return raised
+
+
+def _resize_as_before(node: NodeProto) -> None:
+    """Writes down where a resize takes its values, which the converter leaves to the default.
+
+    Before opset 11 there was one way: places scaled without a shift, rounded down.
+    """
+    if node.op_type != "Resize" or node.domain not in DOMAINS:
+        return
+    wanted = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    kept = [each for each in node.attribute if each.name not in wanted]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in wanted.items())
+
+
+def _not_raised(opset: int, why: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.NOT_APPLICABLE,
+        f"The graph can't be raised from opset {opset} to {LEAST_OPSET}: {clause(why)}.",
+        fix="Export the model with opset 13 or newer.",
+        opset=opset,
+    )
 
 
 def _fold(model: ModelProto, scratch: Path) -> ModelProto:
     scratch.mkdir(parents=True)
     open_graph(write_onnx(model, scratch), "basic", written=scratch / "folded.onnx")
     return read_onnx(scratch / "folded.onnx")
-
-
-def split_gemms(graph: GraphProto) -> None:
-    """Writes Gemm with constant weights as MatMul and Add, in place.
-
-    The quantizer's own rewriting transposes a weight in place once for each Gemm that
-    uses it: where two layers share one, the second finds it the wrong way round.
-    """
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    transposed: dict[str, str] = {}
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        if not _is_plain_gemm(node, weights):
-            nodes.append(node)
-            continue
-        name = node.input[1]
-        if any(each.name == "transB" and each.i for each in node.attribute):
-            if name not in transposed:
-                values = numpy_helper.to_array(weights[name]).T
-                transposed[name] = f"{name}/transposed"
-                graph.initializer.append(numpy_helper.from_array(values.copy(), transposed[name]))
-            name = transposed[name]
-        bias = [each for each in node.input[2:] if each]
-        product = f"{node.output[0]}/product" if bias else node.output[0]
-        nodes.append(helper.make_node("MatMul", [node.input[0], name], [product]))
-        if bias:
-            nodes.append(helper.make_node("Add", [product, *bias], [node.output[0]]))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input} | {each.name for each in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _is_plain_gemm(node: NodeProto, weights: Mapping[str, TensorProto]) -> bool:
-    if node.op_type != "Gemm" or node.domain not in DOMAINS or node.input[1] not in weights:
-        return False
-    given = {each.name: each for each in node.attribute}
-    scaled = any(name in given and given[name].f != 1.0 for name in ("alpha", "beta"))
-    return not scaled and not ("transA" in given and given["transA"].i)
 
 
 def _drop_unused_domains(model: ModelProto) -> None:

@@ -11,6 +11,7 @@ import onnxruntime
 
 assert _silent
 
+Level = Literal["none", "basic", "all"]
 _LEVELS = {
     "none": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -19,9 +20,7 @@ _LEVELS = {
 _ERRORS_ONLY = 3
 
 
-def open_graph(
-    path: Path, level: Literal["none", "basic", "all"], *, written: Path | None = None
-) -> Any:
+def open_graph(path: Path, level: Level, *, written: Path | None = None) -> Any:
     """A session on the CPU.
 
     Args:

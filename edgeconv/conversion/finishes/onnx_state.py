@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from onnx import ModelProto, TensorProto
 
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
+from edgeconv.conversion.calls import told
 from edgeconv.conversion.finishes.outcome import not_applicable
 from edgeconv.conversion.onnx_file import (
     DOMAINS,
@@ -88,6 +93,26 @@ def float_weights(model: ModelProto) -> list[Note]:
         for kind, count in sorted(left.items())
         if count
     ]
+
+
+@contextmanager
+def asking_quantizer() -> Iterator[None]:
+    """Around a call of ONNX Runtime's tools, which raise what they stumble over.
+
+    Raises:
+        EdgeconvError: NOT_APPLICABLE with the type and the first line of what was raised.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as fault:
+        # ValueError, IndexError, AssertionError and more, some without words.
+        raise EdgeconvError(
+            Reason.NOT_APPLICABLE,
+            f"ONNX Runtime's quantizer can't take the graph: {clause(told(fault))}.",
+            fix="Take another precision for this model, as int8-weights.",
+        ) from fault
 
 
 def write_finished(model: ModelProto, folder: Path) -> None:

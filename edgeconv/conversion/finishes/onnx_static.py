@@ -12,10 +12,14 @@ import numpy as np
 from onnx import ModelProto
 
 from edgeconv.conversion.finishes.observe import onnx_tensors
+from edgeconv.conversion.finishes.onnx_clips import clips_beside_zero
 from edgeconv.conversion.finishes.onnx_hard_swish import join_hard_swishes
 from edgeconv.conversion.finishes.onnx_prepare import prepare
+from edgeconv.conversion.finishes.onnx_proof import optimizer_flags, prove_prepared
+from edgeconv.conversion.finishes.onnx_quantizable import write_quantizable
 from edgeconv.conversion.finishes.onnx_session import open_graph
 from edgeconv.conversion.finishes.onnx_state import (
+    asking_quantizer,
     check_float,
     composition,
     float_weights,
@@ -24,15 +28,15 @@ from edgeconv.conversion.finishes.onnx_state import (
 from edgeconv.conversion.finishes.outcome import finished
 from edgeconv.conversion.finishes.ranges import Range, observe
 from edgeconv.conversion.finishes.scores import onnx_scores
-from edgeconv.conversion.onnx_file import operator_counts, read_onnx, write_onnx
+from edgeconv.conversion.onnx_file import ONNX_FILE, operator_counts, read_onnx, write_onnx
 from edgeconv.conversion.program import Artifact, Context
 from edgeconv.conversion.samples import Samples
 from edgeconv.recipe.specs import Int8StaticOptions, StepSpec
 from edgeconv.results.effect import Effect, Note
 
 _HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-# Relu and Clip vanish before a QuantizeLinear whose range does their work. The others move
-# values without computing.
+# Relu and Clip vanish before a QuantizeLinear whose range does their work, which holds zero;
+# a Clip beside zero is left out. The others move values without computing.
 _CARRIED = (
     "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Reshape", "Transpose",
     "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split", "Concat", "Pad", "Resize", "Gather",
@@ -84,6 +88,8 @@ def quantize_static(
     if joined:
         words = f"{joined} of them were written out as Add, Clip, Mul and Div, and were joined."
         notes.append(Note(kind="info", subject="HardSwish", message=words))
+    write_quantizable(prepared.graph)
+    notes += prove_prepared(spec, artifact, prepared, context)
     context.report(-1.0, "observing ranges")
     watched = context.scratch / "watched"
     ranges = observe(
@@ -95,6 +101,7 @@ def quantize_static(
     write_finished(best.model, context.folder)
     heavy = sum(counts.get(kind, 0) for kind in _HEAVY)
     notes += _notes(best, heavy)
+    notes += optimizer_flags(artifact, context.folder / ONNX_FILE, samples)
     return finished(
         spec,
         artifact,
@@ -158,14 +165,14 @@ def _attempt(
     }
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), scratch / "ranges.json")
     kinds = [kind for kind in (*_HEAVY, *_CARRIED, *_ARITHMETIC) if kind not in left]
-    with _quiet():
+    with _quiet(), asking_quantizer():
         quantize_static(
             str(write_onnx(prepared, scratch)),
             str(scratch / "quantized.onnx"),
             None,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=kinds,
-            nodes_to_exclude=list(excluded),
+            nodes_to_exclude=[*excluded, *clips_beside_zero(prepared.graph)],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -190,6 +197,10 @@ def _optimized_counts(scratch: Path) -> dict[str, int]:
 
 def _notes(best: _Attempt, heavy: int) -> list[Note]:
     notes = float_weights(best.model)
+    kept = len(clips_beside_zero(best.model.graph))
+    if kept:
+        words = f"{kept} of them stay: no range leaves out zero as they do."
+        notes.append(Note(kind="stayed_float", subject="Clip", message=words))
     if best.left:
         words = "Left in float, which loses less and converts hardly more often."
         notes.append(Note(kind="stayed_float", subject=", ".join(best.left), message=words))

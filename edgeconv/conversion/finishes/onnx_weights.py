@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgeconv.conversion.finishes.onnx_prepare import prepare
+from edgeconv.conversion.finishes.onnx_proof import prove_prepared
 from edgeconv.conversion.finishes.onnx_state import (
     LEAST_ELEMENTS,
     WEIGHTS,
@@ -32,6 +33,7 @@ def quantize_weights(
     """Symmetric per-channel weights; a weight of under 256 elements stays as it is."""
     model, notes = prepare(artifact.path, context.scratch)
     check_float(spec, artifact, model)
+    notes += prove_prepared(spec, artifact, model, context)
     before = composition(model)
     count = quantize_graph(model.graph)
     notes += float_weights(model)

@@ -48,7 +48,8 @@ class _Histogram:
 
     def add(self, values: NDArray[np.float32]) -> None:
         bounds = (self.extremes.low, self.extremes.high)
-        self.counts += np.histogram(values, bins=_BINS, range=bounds)[0]
+        # In single precision a narrow range does not have so many numbers.
+        self.counts += np.histogram(values.astype(np.float64), bins=_BINS, range=bounds)[0]
 
     def cut(self, percentile: float) -> tuple[float, float]:
         """The least range that leaves (100 - percentile)/2 % of the values on each side."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from typing import ClassVar
 
@@ -24,6 +25,9 @@ from edgeconv.conversion.program import Artifact, Context, Program
 from edgeconv.recipe.specs import OnnxOptions, StepKind, StepSpec, spec_of
 from edgeconv.results.effect import Effect
 from edgeconv.results.lineage import LineageStep
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_OPERATOR = re.compile(r"(?:OpOverload\(op='|target=torch\.ops\.)(\w+\.\w+)")
 
 
 class OnnxLowering:
@@ -76,17 +80,35 @@ def _export(program: Program, opset: int) -> ModelProto:
                 verbose=False,
             )
     except Exception as fault:
-        # The exporter raises whatever its parts raise; the first line names the node.
-        words = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
-        raise EdgeconvError(
-            Reason.LOWERING_FAILED,
-            f"torch's ONNX exporter refused the program: {words[:500]}",
-            said=words[:500],
-        ) from fault
+        # The exporter raises whatever its parts raise.
+        raise _refusal(fault) from fault
     if exported is None:
         raise EdgeconvError(Reason.LOWERING_FAILED, "torch's ONNX exporter gave no model.")
     model: ModelProto = exported.model_proto
     return model
+
+
+def _refusal(fault: Exception) -> EdgeconvError:
+    """In the words of the first cause: the exporter's own are on how to report a bug."""
+    first: BaseException = fault
+    faults = [first]
+    while first.__cause__ is not None:
+        first = first.__cause__
+        faults.append(first)
+    lines = [_ESCAPES.sub("", str(each)).strip().splitlines() for each in faults]
+    words = lines[-1][0][:500] if lines[-1] else type(first).__name__
+    found = _OPERATOR.search(" ".join(line for each in reversed(lines) for line in each[:1]))
+    operator = found.group(1) if found else ""
+    where = f" at {operator}" if operator else ""
+    return EdgeconvError(
+        Reason.LOWERING_FAILED,
+        f"torch's ONNX exporter refused the program{where}: {words}",
+        fix=f"Write the model without {operator}, with operators that ONNX has."
+        if operator
+        else "",
+        said=words,
+        operator=operator,
+    )
 
 
 def _check_opset(model: ModelProto, asked: int) -> None:

@@ -119,7 +119,7 @@ def _check_stock(model: Any, path: Path) -> None:
     """Refuses what LiteRT as it is installed everywhere can't run.
 
     Raises:
-        EdgeconvError: LOWERING_FAILED naming the operator; RUNTIME_REFUSED.
+        EdgeconvError: LOWERING_FAILED naming the operator, or with LiteRT's own words.
     """
     foreign = [name for name in operator_counts(model) if name.startswith("custom:")]
     if foreign:
@@ -131,4 +131,13 @@ def _check_stock(model: Any, path: Path) -> None:
         )
     from edgeconv.runtimes.litert.child import load
 
-    load(path).close()
+    try:
+        load(path).close()
+    except EdgeconvError as refusal:
+        # The file is our own: nobody can mend it by giving it again.
+        said = str(refusal.metadata.get("said", refusal.message))
+        raise EdgeconvError(
+            Reason.LOWERING_FAILED,
+            f"The converter wrote a file that LiteRT refuses: {said}",
+            said=said,
+        ) from refusal

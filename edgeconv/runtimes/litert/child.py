@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ except ModuleNotFoundError:
     from tflite_runtime.interpreter import Interpreter
 
 _DELEGATE = "DELEGATE"
+_IDENTIFIER = b"TFL3"
+_FAILED_CHECKS = ("not a valid Flatbuffer", "is schema version")
 
 
 def load(path: Path, *, threads: int = 1, spinning: bool = False) -> Session:
@@ -31,11 +34,21 @@ def load(path: Path, *, threads: int = 1, spinning: bool = False) -> Session:
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     except Exception as fault:
-        # RuntimeError for most of it, ValueError for what is no whole TFLite file.
+        # ValueError or RuntimeError; a version without an operator raises the same type as
+        # one that was given no TFLite file.
         words = str(fault).replace(str(path), path.name)
-        damaged = isinstance(fault, ValueError) and path.is_file()
-        refuse(LITERT.title, path.name, "load", words, is_damaged=damaged)
+        refuse(LITERT.title, path.name, "load", words, is_damaged=_is_damaged(path, words))
     return LiteRtSession(interpreter, path.name, threads=threads)
+
+
+def _is_damaged(path: Path, words: str) -> bool:
+    """Whether the file itself is at fault: it lacks the identifier, or fails the check."""
+    if any(check in words for check in _FAILED_CHECKS):
+        return True
+    if not path.is_file() or not os.access(path, os.R_OK):
+        return False
+    with path.open("rb") as stream:
+        return stream.read(8)[4:] != _IDENTIFIER
 
 
 class LiteRtSession:

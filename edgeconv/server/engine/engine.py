@@ -46,6 +46,13 @@ class Engine(Protocol):
         """Jobs of an executor that have not ended, in the order they were started."""
         ...
 
+    async def ahead_of(self, job: Job) -> list[Job]:
+        """What must begin or end before a queued job begins, in the order it was started.
+
+        Empty for a job that runs or is not known.
+        """
+        ...
+
     async def resume(self, jobs: Sequence[Job]) -> None:
         """Queues what a dead executor left, in that order and in front of the others.
 

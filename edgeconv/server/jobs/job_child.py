@@ -139,7 +139,7 @@ class JobChild:
                 if self._tell_warming is not None:
                     self._tell_warming(*self._warming_word)
         except EdgeconvError:
-            _LOG.warning("a child died while it was started ahead: %s", self._child.stderr_tail)
+            _LOG.warning("a child died while it was started ahead:\n%s", self._child.stderr_tail)
 
     async def _bring_in(self, given: Bundle) -> dict[str, Any]:
         if given.digest not in self._bundles:
@@ -160,11 +160,11 @@ class JobChild:
                 elif "failed" in message:
                     error = EdgeconvError.from_json(message["failed"])
                     if error.reason is Reason.INTERNAL:
-                        _LOG.error("step %s: %s", order.name, self._child.stderr_tail)
+                        _LOG.error("step %s failed:\n%s", order.name, self._child.stderr_tail)
                     raise error
         except EdgeconvError as error:
             if not self._child.alive:
-                _LOG.error("the child of step %s died: %s", order.name, self._child.stderr_tail)
+                _LOG.error("the child of step %s died:\n%s", order.name, self._child.stderr_tail)
                 made = order.inputs.get("artifact", _NOTHING).facts.get("format", "")
                 if refused := refused_by_crash(order.kind, order.name, made, error):
                     raise refused from error

@@ -13,7 +13,7 @@ from edgeconv.server.jobs.conversion_job import OUTPUTS_FILE, SAMPLES_FILE
 from edgeconv.server.records import BenchmarkRecord, FileRecord
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.device_selectors import check_matched
-from edgeconv.server.rpc.fields import page_size, page_start, request_of
+from edgeconv.server.rpc.fields import not_found, page_size, page_start, request_of
 from edgeconv.server.rpc.new_conversion import MeasureOptions
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.scheduler import parse_selector
@@ -42,7 +42,7 @@ class BenchmarkService(benchmarks_pb2_grpc.BenchmarkServiceServicer):
             next((each for each in view.variants if each.name == name), None) if view else None
         )
         if view is None or variant is None:
-            raise _not_found(request.variant)
+            raise not_found(request.variant)
         if not variant.files or variant.state not in ("verified", "failed"):
             raise EdgeconvError(
                 Reason.NOT_READY,
@@ -80,6 +80,8 @@ class BenchmarkService(benchmarks_pb2_grpc.BenchmarkServiceServicer):
         found = await self._tools.store.fleet.benchmark_page(
             conversion, before_seq=page_start(request.page_token), limit=limit + 1
         )
+        if conversion and not found and not await self._tools.store.conversions.get(conversion):
+            raise not_found(request.conversion)
         more = len(found) > limit
         return benchmarks_pb2.ListBenchmarksResponse(
             benchmarks=[messages.benchmark(record) for record in found[:limit]],
@@ -116,7 +118,7 @@ class BenchmarkService(benchmarks_pb2_grpc.BenchmarkServiceServicer):
     async def _read(self, benchmark: str) -> BenchmarkRecord:
         record = await self._tools.store.fleet.benchmark(benchmark)
         if record is None:
-            raise _not_found(f"benchmarks/{benchmark}")
+            raise not_found(f"benchmarks/{benchmark}")
         return record
 
     async def _reference_files(
@@ -128,7 +130,3 @@ class BenchmarkService(benchmarks_pb2_grpc.BenchmarkServiceServicer):
         output = await self._tools.store.steps.output(key)
         files = {file.name: file for file in output.files} if output else {}
         return files.get(SAMPLES_FILE), files.get(OUTPUTS_FILE)
-
-
-def _not_found(name: str) -> EdgeconvError:
-    return EdgeconvError(Reason.NOT_FOUND, f"There is no {name!r}.", name=name)

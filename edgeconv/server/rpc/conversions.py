@@ -16,6 +16,9 @@ from edgeconv.server.rpc.new_conversion import prepare_conversion
 from edgeconv.server.rpc.service_tools import LOOK_AGAIN_S, ServiceTools
 from edgeconv.v1 import conversions_pb2, conversions_pb2_grpc
 
+_QUEUE = "queue"
+"""The subject of what is said of a conversion that has not begun."""
+
 
 class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
     """As the wire says."""
@@ -80,6 +83,7 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
                     yield conversions_pb2.WatchConversionResponse(event=messages.event(event))
                 if ended:
                     return
+                await self._tell_wait(conversion)
                 for now in self._tools.progress.since(request.name, told):
                     told = now.count
                     message = messages.progress(now, self._tools.clock.now_ns())
@@ -95,10 +99,23 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         await to_its_end(self._cancel(conversion))
         return conversions_pb2.CancelConversionResponse(conversion=await self._view(conversion))
 
+    async def _tell_wait(self, conversion: str) -> None:
+        """Says behind what a queued conversion waits, as it is now."""
+        job = conversion_of(conversion)
+        ahead = await self._tools.engine.ahead_of(job)
+        if not ahead:
+            self._tools.progress.forget(job.resource, _QUEUE)
+            return
+        more = f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+        words = f"waiting for {ahead[0].resource}{more} to end"
+        self._tools.progress.say(job.resource, _QUEUE, -1.0, words)
+
     async def _cancel(self, conversion: str) -> None:
         await self._tools.store.conversions.cancel(conversion)
         # Also when it had ended: its job may run all the same where a server was cut off here.
-        await self._tools.engine.cancel(conversion_of(conversion))
+        job = conversion_of(conversion)
+        await self._tools.engine.cancel(job)
+        self._tools.progress.forget(job.resource, _QUEUE)
 
     async def _view(self, conversion: str) -> conversions_pb2.Conversion:
         view = await self._tools.store.conversions.view(conversion)

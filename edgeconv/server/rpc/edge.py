@@ -47,7 +47,8 @@ class TokenCheck:
             raise EdgeconvError(
                 Reason.UNAUTHENTICATED,
                 "The call carries no valid token.",
-                fix="Send the token of the server's state folder as `authorization: Bearer …`.",
+                fix="Set EDGECONV_TOKEN to what the file `token` in the server's state folder"
+                " holds; other clients send it as `authorization: Bearer …`.",
             )
         return LOCAL
 

@@ -50,6 +50,11 @@ def refuse(field: str, message: str, *, fix: str = "") -> EdgeconvError:
     )
 
 
+def not_found(name: str) -> EdgeconvError:
+    """NOT_FOUND for a resource."""
+    return EdgeconvError(Reason.NOT_FOUND, f"There is no {name!r}.", name=name)
+
+
 def check_digest(digest: str, field: str) -> str:
     """Gives a well-formed digest back.
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
 from edgeconv.server.jobs.runner import inspection_of
 from edgeconv.server.records import ModelVersionRecord
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.bundles import accept_files
-from edgeconv.server.rpc.fields import page_size, page_start, refuse, request_of
+from edgeconv.server.rpc.fields import not_found, page_size, page_start, refuse, request_of
 from edgeconv.server.rpc.inspections import watch_inspection
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.store.store import Store
@@ -35,7 +34,7 @@ async def read_model_version(store: Store, name: str, *, field: str) -> ModelVer
     number = None if version == "latest" else version_number(version)
     found = await store.models.get(model, number)
     if found is None:
-        raise EdgeconvError(Reason.NOT_FOUND, f"There is no {name!r}.", name=name)
+        raise not_found(f"models/{model}" if number is None else name)
     return found
 
 
@@ -74,6 +73,8 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         found = await self._tools.store.models.page(
             model, before_seq=page_start(request.page_token), limit=limit + 1
         )
+        if model and not found and not await self._tools.store.models.was_made(model):
+            raise not_found(request.model)
         more = len(found) > limit
         return models_pb2.ListModelVersionsResponse(
             model_versions=[messages.model_version(record) for record in found[:limit]],

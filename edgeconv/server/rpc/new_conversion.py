@@ -81,7 +81,7 @@ async def prepare_conversion(
         raise not_ready(model.name, model.state, "model_version")
     data = await _find_data(store, given, dict(request.datasets))
     recipe = given or recipe_from_flags(data="calibration" if "calibration" in data else None)
-    resolved = resolve_shapes(model.inspection.inputs, shapes)
+    resolved = resolve_shapes(model.inspection.inputs, shapes, model.inspection.ranges)
     for dataset in data.values():
         assert dataset.inspection is not None
         check_fit(dataset.inspection, model.inspection.inputs, resolved)

@@ -67,6 +67,11 @@ class ModelVersions:
         return [_record(row) for row in rows]
 
     @transaction
+    def was_made(self, tx: Transaction, model: str) -> bool:
+        """Whether the model ever had a version, be it forgotten since."""
+        return tx.row(sa.select(table.c.seq).where(table.c.model == model).limit(1)) is not None
+
+    @transaction
     def settle(
         self,
         tx: Transaction,

@@ -149,6 +149,16 @@ def test_argmax_counts_rows_along_the_last_axis() -> None:
     assert argmax_agreement(np.zeros((2, 3, 1)), np.zeros((2, 3, 1))) is None
 
 
+def test_any_of_several_largest_elements_is_the_largest() -> None:
+    reference = np.array([[1.0, 3.0, 3.0 + 1e-7, 2.0], [5.0, 4.0, -1e9, -np.inf]])
+    got = np.array([[1.0, 3.0 + 1e-7, 3.0, 2.0], [5.0, 4.0, -1e9, -np.inf]])
+    assert argmax_agreement(reference, got) == 1.0
+    got[1, 1] = 6
+    assert argmax_agreement(reference, got) == 0.5
+    assert argmax_agreement(np.array([[7, 7, 1]]), np.array([[7, 8, 1]])) == 1.0
+    assert argmax_agreement(np.array([[7, 6, 1]]), np.array([[7, 8, 1]])) == 0.0
+
+
 def test_shapes_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="differ"):
         compare(np.zeros((2, 3)), np.zeros((2, 4)))
@@ -176,6 +186,22 @@ def test_accuracy_reads_one_hot_labels() -> None:
     assert accuracy(SCORES_OF_TWO[:, np.newaxis], np.array([[0, 1, 0], [1, 0, 0]])) == 1.0
     with pytest.raises(ValueError, match="one-hot"):
         accuracy(SCORES_OF_TWO, np.array([[0, 1, 1], [0, 0, 1]]))
+
+
+@pytest.mark.parametrize("labels", [[0.25, 1.0], [1.0, 0.5], [np.nan, 0.0]])
+def test_labels_that_are_no_whole_numbers_are_refused(labels: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"(0\.25|0\.5|nan) is no whole number; give the number"):
+        accuracy(SCORES_OF_TWO, np.array(labels))
+
+
+def test_soft_labels_are_no_one_hot_ones() -> None:
+    with pytest.raises(ValueError, match="one-hot labels"):
+        accuracy(SCORES_OF_TWO, np.array([[0.1, 0.8, 0.1], [0.0, 0.0, 1.0]]))
+
+
+def test_floats_that_are_whole_count_as_labels() -> None:
+    numbers, one_hot = np.array([1.0, 0.0]), np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    assert accuracy(SCORES_OF_TWO, numbers) == accuracy(SCORES_OF_TWO, one_hot) == 1.0
 
 
 @pytest.mark.parametrize("labels", [[1, 9], [-1, 0]])

@@ -87,6 +87,7 @@ def test_a_second_server_is_told_who_holds_the_folder(tmp_path: Path) -> None:
             pass
         assert caught.value.reason is Reason.STATE_LOCKED
         assert caught.value.metadata["pid"] == str(holder.pid)
+        assert "--state or EDGECONV_STATE" in caught.value.fix
         holder.kill()
     with locked(tmp_path):
         pass

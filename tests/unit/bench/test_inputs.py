@@ -10,6 +10,7 @@ import pytest
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.bench.inputs import SampleFile, held_bytes, synthesize
+from edgeconv.conversion.samples import inspect_arrays
 from edgeconv.recipe.signature import DType, TensorSpec
 
 IMAGE = TensorSpec(name="in/put:0", dtype=DType.FLOAT32, shape=(1, 3, 4))
@@ -44,23 +45,50 @@ def test_an_open_axis_takes_any_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arrays", "words"),
+    ("arrays", "words", "fix"),
     [
-        ({"other": np.zeros((1, 1, 3, 4), np.float32)}, "no array for it; there are other"),
-        ({"in/put:0": np.zeros((1, 1, 3, 4))}, "float64, not float32"),
-        ({"in/put:0": np.zeros((1, 1, 4, 3), np.float32)}, "[1, 1, 4, 3], not [samples, 1, 3, 4]"),
-        ({"in/put:0": np.zeros((0, 1, 3, 4), np.float32)}, "sample counts"),
+        (
+            {"other": np.zeros((1, 1, 3, 4), np.float32)},
+            "no array for it; it has other", "model names its inputs: 'in/put:0'.",
+        ),
+        (
+            {"in/put:0": np.zeros((1, 1, 3, 4))},
+            "float64, not float32", "'in/put:0' with .astype(np.float32).",
+        ),
+        (
+            {"in/put:0": np.zeros((1, 1, 4, 3), np.float32)},
+            "[1, 1, 4, 3], not [samples, 1, 3, 4]", "samples first",
+        ),
+        ({"in/put:0": np.zeros((0, 1, 3, 4), np.float32)}, "sample counts", "one array per input"),
     ],
     ids=["name", "dtype", "shape", "empty"],
-)
+)  # fmt: skip
 def test_what_does_not_fit_names_the_input(
-    arrays: dict[str, np.ndarray], words: str, tmp_path: Path
+    arrays: dict[str, np.ndarray], words: str, fix: str, tmp_path: Path
 ) -> None:
     with pytest.raises(EdgeconvError) as caught:
         SampleFile(_npz(tmp_path, **arrays), [IMAGE])
     assert caught.value.reason is Reason.DATASET_MISMATCH
     assert "'in/put:0'" in caught.value.message
     assert words in caught.value.message
+    assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_what_is_not_finite_is_refused_as_a_conversion_refuses_it(
+    value: float, dtype: type, tmp_path: Path
+) -> None:
+    data = np.ones((2, 1, 3, 4), dtype)
+    data[1, 0, 2, 3] = value
+    spec = IMAGE.model_copy(update={"dtype": DType(np.dtype(dtype).name)})
+    with pytest.raises(EdgeconvError) as caught:
+        SampleFile(_npz(tmp_path, **{"in/put:0": data}), [spec])
+    with pytest.raises(EdgeconvError) as converted:
+        inspect_arrays({"in/put:0": data})
+    assert caught.value.reason is Reason.DATASET_INVALID
+    assert "first at [1, 0, 2, 3]" in caught.value.message
+    assert caught.value.to_json() == converted.value.to_json()
 
 
 def test_different_counts_are_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from edgeconv.base.exit_codes import ExitCode
 from edgeconv.cli.documents import DOCUMENTS, DoneDocument, ErrorDocument
 from edgeconv.cli.main import COMMANDS, main
 from edgeconv.cli.terminal import json_option, terminal_of
+from edgeconv.runtimes.catalogue import RUNTIMES
 
 
 def _leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -52,6 +53,13 @@ def test_every_command_and_option_has_help(path: str) -> None:
         if isinstance(parameter, click.Option) and not parameter.help
     ]
     assert bare == []
+
+
+def test_the_help_of_bench_names_every_runtime() -> None:
+    (option,) = (each for each in _LEAVES["bench"].params if each.name == "runtime")
+    assert isinstance(option, click.Option)
+    assert option.help is not None
+    assert [spec.name for spec in RUNTIMES if spec.name not in option.help] == []
 
 
 def test_what_prints_json_has_a_schema_and_the_other_way_round() -> None:

@@ -99,6 +99,7 @@ def test_what_is_no_dataset_is_refused_with_the_array(
     assert [violation.field for violation in caught.value.violations] == [field]
     assert words in caught.value.message
     assert ".." not in caught.value.message
+    assert "data.npz" in caught.value.message
 
 
 @given(place=st.integers(0, len(_WHOLE) - 1), value=st.integers(0, 255))
@@ -125,11 +126,16 @@ def _version(*shape: str) -> models_pb2.ModelVersion:
 def test_what_fits_a_model_is_told_from_declarations(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     path.write_bytes(_WHOLE)
-    declared = [read_declared(path)]
+    declared = {path: read_declared(path)}
     check_declared(declared, _version("batch", "2"), {})
     check_declared(declared, _version("1", "width"), {"x": "1,2"})
     check_declared(declared, _version("1", "width"))
-    with pytest.raises(EdgeconvError, match="'x'") as caught:
+    bounded = _version("1", "width")
+    bounded.inspection.ranges["width"].least = 4
+    with pytest.raises(EdgeconvError, match="4 and more, not 2") as caught:
+        check_declared(declared, bounded, {"x": "1,2"})
+    assert caught.value.reason is Reason.SHAPE_INVALID
+    with pytest.raises(EdgeconvError, match=r"data\.npz: .*'x'") as caught:
         check_declared(declared, _version("1", "width"), {"x": "1,3"})
     assert caught.value.reason is Reason.DATASET_MISMATCH
     with pytest.raises(EdgeconvError) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import cast
 
@@ -79,8 +80,45 @@ def test_an_earlier_result_may_be_replaced_and_nothing_else(tmp_path: Path) -> N
 
 def test_a_file_in_place_of_the_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
-    with pytest.raises(EdgeconvError):
+    with pytest.raises(EdgeconvError, match=r"out' is a file, not a folder\.") as caught:
         check_replaceable(tmp_path / "out")
+    (violation,) = caught.value.violations
+    # What the message says already is not printed a second time.
+    assert violation.message in caught.value.message
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(EdgeconvError, match=r"link' is a link to nothing, not a folder"):
+        check_replaceable(tmp_path / "link")
+
+
+def test_the_look_for_foreign_files_ends_at_the_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "deep").touch()
+    (tmp_path / "notes").touch()
+    looked: list[str] = []
+    scandir = os.scandir
+
+    def noted(path: str) -> object:
+        looked.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    with pytest.raises(EdgeconvError, match="holds 'notes'"):
+        check_replaceable(tmp_path)
+    assert looked == [str(tmp_path)]
+
+
+def test_foreign_links_and_files_deep_inside_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    check_replaceable(tmp_path)
+    (tmp_path / "a" / "b" / "c").touch()
+    with pytest.raises(EdgeconvError, match="holds 'a/b/c'"):
+        check_replaceable(tmp_path)
+    (tmp_path / "a" / "b" / "c").unlink()
+    (tmp_path / "a" / "link").symlink_to(tmp_path.parent)
+    with pytest.raises(EdgeconvError, match="holds 'a/link'"):
+        check_replaceable(tmp_path)
 
 
 def test_a_result_of_another_make_does_not_count(tmp_path: Path) -> None:

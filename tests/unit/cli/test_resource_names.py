@@ -50,3 +50,10 @@ def test_slugs_are_readable() -> None:
     assert slug(Path("/a/ch_PP-OCRv4 rec.infer.onnx")) == "ch_pp-ocrv4-rec.infer"
     assert slug(Path("漢字.onnx")) == "model"
     assert slug(Path("my módel (v1).pt2")) == slug(Path("my mo\u0301del (v1).pt2")) == "my-model-v1"
+
+
+@pytest.mark.parametrize("name", ["My Model!", "Net", "-net", "n" * 64])
+def test_what_a_name_is_made_of_is_said(name: str) -> None:
+    with pytest.raises(EdgeconvError) as caught:
+        full_name(name, "models")
+    assert "1 to 63 of a-z, 0-9, '.', '_' and '-'" in caught.value.fix

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.state_folder import Endpoint, ensure_token, locked, write_endpoint
 from edgeconv.client.aio import AsyncClient
-from edgeconv.client.discovery import find_server
+from edgeconv.client.discovery import check_address, find_server
 from edgeconv.client.event_cursor import EventCursor
 from edgeconv.client.parts import MESSAGE_BYTES, PART_BYTES, cut, plan_parts
 from edgeconv.client.patience import Patience
@@ -167,3 +167,29 @@ def test_the_server_of_the_state_folder_is_found_while_it_runs(tmp_path: Path) -
         other = find_server(tmp_path, server="elsewhere:1", environment={})
         assert other == Endpoint("elsewhere:1", "")
     assert find_server(tmp_path, environment={}) is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "localhost:1",
+        "127.0.0.1:65535",
+        "[::1]:50051",
+        "unix:/tmp/s",
+        "dns:///a.b:7",
+        "ipv4:1.2.3.4:5",
+    ],
+)
+def test_forms_of_an_address(address: str) -> None:
+    check_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["localhost", "nonsense", "a:", ":1", "a:0", "a:65536", "a:b", "http://a:1", "::1:5", "a b:1"],
+)
+def test_what_is_no_address_is_refused_without_a_call(address: str) -> None:
+    with pytest.raises(EdgeconvError) as caught:
+        Client.connect(address, timeout_s=0.0)
+    assert caught.value.reason is Reason.FIELD_INVALID
+    assert f"{address!r} does not have the form host:port" in caught.value.message

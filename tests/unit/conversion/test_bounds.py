@@ -158,10 +158,69 @@ def test_a_mask_that_is_lost_fails_and_is_said() -> None:
     got[3, 7] = -1e4
     agreement, notes = judge_output("y", compare(reference, got), VerifyOptions(precision="fp32"))
     assert not agreement.passed
-    assert notes[0].message.startswith("1 of 160 values far beyond all others")
+    assert notes[0].message.startswith("A value far beyond all others")
     agreement, notes = judge_output("y", compare(reference, got), VerifyOptions(precision="int8"))
     assert agreement.passed
     assert notes[0].kind == "flagged"
+    options = VerifyOptions(precision="int8", min_snr_db=30)
+    agreement, notes = judge_output("y", compare(reference, got), options)
+    assert not agreement.passed
+    assert agreement.bound == "≥ 30 dB; masks kept"
+    assert notes[0].kind == "flagged"
+
+
+def large_column(spread: float) -> NDArray[np.float32]:
+    """Scores of which the first column lies around 3000."""
+    made = SCORES * np.float32(0.5)
+    made[:, 0] = 3000 + spread * SCORES[:, 0]
+    return made
+
+
+@pytest.mark.parametrize("spread", [1, 30, 500])
+@pytest.mark.parametrize("wrong", ["constant", "half"])
+def test_a_large_column_that_is_wrong_fails_in_full_precision(spread: float, wrong: str) -> None:
+    reference = large_column(spread)
+    got = reference.copy()
+    got[:, 0] = 3000 if wrong == "constant" else got[:, 0].astype(np.float16)
+    fp32 = VerifyOptions(precision="fp32")
+    assert not judge_output("y", compare(reference, got), fp32)[0].passed
+    rounded = reference * (1 + 1e-7 * RNG.standard_normal(reference.shape))
+    assert judge_output("y", compare(reference, rounded), fp32)[0].passed
+
+
+def test_a_large_column_that_varies_is_no_mask() -> None:
+    reference = large_column(spread=500)
+    got = reference.copy()
+    got[:, 0] = 0
+    for options in (
+        VerifyOptions(precision="int8", min_snr_db=30),
+        VerifyOptions(precision="int8"),
+    ):
+        agreement, _ = judge_output("y", compare(reference, got), options)
+        assert not agreement.passed
+        assert agreement.snr_db is not None
+        assert agreement.snr_db < 0
+
+
+def test_slices_that_are_lost_are_flagged_beside_a_bound() -> None:
+    reference = boxes_and_scores()
+    got = reference.copy()
+    got[:, :, 4:] = 0
+    options = VerifyOptions(precision="int8", min_snr_db=20)
+    agreement, [slices] = judge_output("y", compare(reference, got), options)
+    assert agreement.passed
+    assert slices.message.startswith("83.3% of the slices of axis 1 are lost")
+
+
+def test_outputs_worse_than_their_mean_are_none_of_a_lossy_variant() -> None:
+    figures = compare(SCORES, -2 * SCORES)
+    agreement, _ = judge_output("y", figures, VerifyOptions(precision="int8"))
+    assert not agreement.passed
+    assert agreement.bound == "≥ 0 dB or the same decisions"
+    assert judge_output("y", figures, VerifyOptions(precision="int8", max_drop=0.5))[0].passed
+    assert judge_output("y", figures, VerifyOptions(precision="int8", min_snr_db=-20))[0].passed
+    scaled = compare(SCORES, 4 * SCORES)
+    assert judge_output("y", scaled, VerifyOptions(precision="int8"))[0].passed
 
 
 def boxes_and_scores() -> NDArray[np.float32]:
@@ -200,7 +259,7 @@ def test_a_slice_of_rounding_noise_and_one_that_hardly_varies_pass() -> None:
 
 
 def test_full_precision_that_decides_otherwise_is_flagged() -> None:
-    reference = np.ones((32, 10)) + 1e-7 * SCORES
+    reference = np.ones((32, 10)) + 3e-6 * SCORES
     reference[:16] *= 2
     agreement, [note] = judge_output(
         "y", compare(reference, reference[:, ::-1]), VerifyOptions(precision="fp32")

@@ -50,7 +50,7 @@ def _sweep() -> Iterator[None]:
 def results() -> dict[str, VariantResult]:
     """A `.pt2` with labelled data, calibrated and evaluated on parts of it."""
     net = seeded(SmallCnn)
-    values = np.random.default_rng(0).standard_normal((64, 1, 1, 8, 8)).astype(np.float32)
+    values = np.random.default_rng(0).standard_normal((256, 1, 1, 8, 8)).astype(np.float32)
     with torch.no_grad():
         labels = net(torch.from_numpy(values[:, 0])).argmax(-1).numpy()
     exported = torch.export.export(net, (torch.zeros(1, 1, 8, 8),))
@@ -75,7 +75,7 @@ def test_variants_are_verified_and_their_files_stand_there(name: str) -> None:
     assert result.size_bytes == Path(result.path).stat().st_size
     assert result.agreement is not None
     assert result.agreement.metric_reference == 1
-    assert result.agreement.samples == 48
+    assert result.agreement.samples == 192
     last = result.effects[-1].step
     assert last == ("int8-static" if "int8" in name else name.partition(".")[2])
 
@@ -121,6 +121,22 @@ def test_a_bound_on_the_drop_without_labels_fails_and_says_what_to_do(tmp_path: 
     assert "Give evaluation data with labels" in result.error.message
 
 
+def test_shared_data_name_the_class_that_a_part_of_them_lacks(tmp_path: Path) -> None:
+    source = write_dense_onnx(tmp_path / "dense.onnx")
+    values = np.random.default_rng(0).standard_normal((42, 64)).astype(np.float32)
+    labels = np.array([8, 9, *np.arange(40) % 2])
+    data = tmp_path / "data.npz"
+    write_arrays(data, {"in/put:0": values, "label": labels})
+    recipe = parse_recipe("{version: 1, targets: [onnx], variants: {int8: {precision: int8}}}")
+    [result] = convert(source, recipe, tmp_path / "out", calibration=data, evaluation=data)
+    assert result.agreement is not None
+    [lacking] = [each for each in result.effects if each.step == "int8-static"]
+    messages = [note.message for note in (*lacking.notes, *result.agreement.notes)]
+    told = ("No sample of class 9 calibrates:", "No sample of class 8 is compared:")
+    for words in told:
+        assert any(words in message for message in messages), messages
+
+
 def test_onnx_becomes_tflite(tmp_path: Path) -> None:
     source = write_dense_onnx(tmp_path / "dense.onnx")
     recipe = parse_recipe("{version: 1, targets: [tflite], variants: {fp32: {}}}")
@@ -150,3 +166,57 @@ def test_what_is_no_model_raises(tmp_path: Path) -> None:
         convert(tmp_path / "model.onnx", recipe, tmp_path / "out")
     assert caught.value.reason is Reason.MODEL_UNREADABLE
     assert not (tmp_path / "out").exists()
+
+
+def _dense_with_data(folder: Path) -> tuple[Path, Path]:
+    source = write_dense_onnx(folder / "dense.onnx")
+    values = np.random.default_rng(0).standard_normal((24, 64)).astype(np.float32)
+    write_arrays(folder / "data.npz", {"in/put:0": values})
+    return source, folder / "data.npz"
+
+
+FLOAT_AND_INT8 = "{version: 1, targets: [onnx], variants: {fp32: {}, int8: {precision: int8}}}"
+
+
+# One exception of a library was the end of all variants.
+def test_an_exception_nobody_expects_costs_its_own_variant_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    source, data = _dense_with_data(tmp_path)
+    monkeypatch.setattr("onnxruntime.quantization.calibrate.save_tensors_data", full)
+    recipe = parse_recipe(FLOAT_AND_INT8)
+    made = {each.name: each for each in convert(source, recipe, tmp_path / "out", calibration=data)}
+    assert made["fp32.onnx"].state == "verified"
+    error = made["int8.onnx"].error
+    assert error is not None
+    assert error.reason == "INTERNAL"
+    assert "OSError" in error.message
+    assert "No space left" in error.message
+
+
+@pytest.mark.parametrize(
+    ("precision", "tool"),
+    [
+        ("int8", "onnxruntime.quantization.quantize_static"),
+        ("int8-dynamic", "onnxruntime.quantization.quantize_dynamic"),
+        ("fp16", "onnxruntime.transformers.float16.convert_float_to_float16"),
+    ],
+)
+def test_what_a_quantizer_stumbles_over_is_not_applicable(
+    precision: str, tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    source, data = _dense_with_data(tmp_path)
+    monkeypatch.setattr(tool, stumble)
+    recipe = parse_recipe(
+        f"{{version: 1, targets: [onnx], variants: {{q: {{precision: {precision}}}}}}}"
+    )
+    [result] = convert(source, recipe, tmp_path / "out", calibration=data)
+    assert result.error is not None
+    assert result.error.reason == "NOT_APPLICABLE"
+    assert "AssertionError" in result.error.message

@@ -39,6 +39,14 @@ def test_a_percentile_lies_within_the_extremes(
     assert whole.low <= cut.low <= 0 <= cut.high <= whole.high
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.4e-45), (0.0, 1e-41), (1.0, 1.0000001), (1000.0, 1000.001)]
+)
+def test_a_range_narrower_than_its_bins_in_single_precision(low: float, high: float) -> None:
+    cut = seen([low, high, high], method="percentile", percentile=99)
+    assert cut == Range(0.0, float(np.float32(high)))
+
+
 def test_a_percentile_leaves_out_the_tails_on_both_sides() -> None:
     values = np.linspace(-1, 1, 100_001)
     cut = seen(values[:50_000], values[50_000:], method="percentile", percentile=99)

@@ -19,6 +19,7 @@ from edgeconv.conversion.calls import StepCall, StepInput
 from edgeconv.conversion.program import Artifact
 from edgeconv.conversion.reference import make_reference
 from edgeconv.conversion.samples import read_npz, write_arrays
+from edgeconv.conversion.split import calibration_places
 from edgeconv.conversion.verify import verify
 from edgeconv.recipe.signature import DType, Signature, TensorSpec
 from edgeconv.recipe.specs import ReferenceOptions, StepKind, VerifyOptions
@@ -188,7 +189,8 @@ def test_the_held_out_part_leaves_out_what_calibrates(bench: Bench) -> None:
     values = np.random.default_rng(0).standard_normal((40, 64)).astype(np.float32)
     assert bench.reference(bench.evaluation(x=values), split="held-out")["samples"] == 30
     first = read_npz(bench.folder / "reference" / "device_samples.npz")["in/put:0"][0, 0]
-    np.testing.assert_array_equal(first, values[1])
+    places = calibration_places(40, None)
+    np.testing.assert_array_equal(first, values[np.delete(np.arange(40), places)[0]])
 
 
 def test_labels_that_do_not_fit_are_said(bench: Bench) -> None:
@@ -290,9 +292,11 @@ def test_other_weights_in_8_bits_are_flagged_or_fail_by_the_recipe(bench: Bench)
     write_dense_onnx(bench.source / "model.onnx")
     bench.reference()
     artifact = dense(bench.folder / "artifact", seed=1)
-    free = bench.verify(artifact, VerifyOptions(precision="int8"))
+    free = bench.verify(artifact, VerifyOptions(precision="int8", min_snr_db=-20))
     assert free.passed
-    assert {note.kind for note in free.notes} == {"flagged"}
+    freed = bench.verify(artifact, VerifyOptions(precision="int8"))
+    assert not freed.passed
+    assert {note.kind for note in freed.notes} == {"flagged"}
     assert not bench.verify(artifact, VerifyOptions(precision="int8", min_snr_db=20)).passed
 
 
@@ -310,6 +314,20 @@ def test_accuracy_may_drop_by_what_the_recipe_says(bench: Bench) -> None:
     assert all(output.passed for output in lost.outputs)
     kept = bench.verify(artifact, VerifyOptions(precision="int8", max_drop=1.0), data)
     assert kept.passed
+
+
+def test_a_drop_by_labels_that_are_no_classes_is_not_held(bench: Bench) -> None:
+    write_dense_onnx(bench.source / "model.onnx")
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((40, 64)).astype(np.float32)
+    data = bench.evaluation(x=values, label=rng.random(40))
+    [note] = bench.reference(data)["notes"]
+    assert "no whole number" in note
+    options = VerifyOptions(precision="fp32", max_drop=1.0)
+    agreement = bench.verify(dense(bench.folder / "artifact"), options, data)
+    assert not agreement.passed
+    assert (agreement.metric, agreement.metric_value) == ("", None)
+    assert "max_drop" in {note.subject for note in agreement.notes}
 
 
 def test_a_drop_without_labels_is_not_held(bench: Bench) -> None:

@@ -81,6 +81,21 @@ def test_what_does_not_fit_is_named(
     assert words in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("image", "fix"),
+    [
+        ("float64", "Write array 'image' with .astype(np.float32)."),
+        ("", "Name the arrays as the model names its inputs: 'image', 'ids'."),
+        ("float32", "Give an npz with one array per input of the model, samples first."),
+    ],
+)
+def test_the_fix_is_of_what_is_wrong(image: str, fix: str) -> None:
+    named = {"image": (image, (5, 3, 9, 9))} if image else {}
+    with pytest.raises(EdgeconvError) as caught:
+        check_fit(_dataset(**named, ids=("int64", (5, 16))), _INPUTS)
+    assert caught.value.fix == fix
+
+
 def test_known_shapes_close_open_axes() -> None:
     dataset = _dataset(image=("float32", (5, 3, 8, 20)), ids=("int64", (5, 16)))
     check_fit(dataset, _INPUTS, {"image": (1, 3, 8, 20), "ids": (16,)})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from edgeconv.recipe.inspection import Inspection
 from edgeconv.recipe.plan import CALIBRATION, EVALUATION, SOURCE, Plan, plan
 from edgeconv.recipe.schema import parse_recipe
@@ -94,20 +92,13 @@ def test_one_dataset_for_both_is_split_and_the_plan_says_so() -> None:
     assert options["reference"]["split"] == "held-out"
     assert options["int8.onnx/int8-static"]["split"] == "calibration"
     assert options["fp32.onnx/verify"]["split"] == "held-out"
-    assert "every fourth sample" in shared.notes[0]
+    assert "about a quarter of the samples" in shared.notes[0]
     assert planned().notes == ()
 
 
-@pytest.mark.parametrize(
-    ("samples", "words"),
-    [
-        (2, "1 of 2 samples calibrates, every fourth from the first on; the other one evaluates."),
-        (3, "1 of 3 samples calibrates, every fourth from the first on; the other 2 evaluate."),
-        (100, "25 of 100 samples calibrate, every fourth from the first on; the other 75 evaluate"),
-    ],
-)
-def test_the_split_is_told_in_samples(samples: int, words: str) -> None:
-    assert words in planned(same_data=True, samples=samples).notes[0]
+def test_the_split_is_told_in_samples() -> None:
+    (note,) = planned(same_data=True, samples=100).notes
+    assert "about a quarter of its 100 samples, by class where there are labels" in note
 
 
 def test_the_same_question_gets_the_same_plan() -> None:

@@ -70,6 +70,17 @@ def test_an_unknown_key_comes_with_the_nearest_known_one(
 
 
 @pytest.mark.parametrize(
+    ("text", "end"),
+    [("variant: {a: {}}", "'variants'?"), ("variants: {a: {precision: int7}}", ".")],
+)
+def test_the_message_has_one_mark_at_its_end(text: str, end: str) -> None:
+    with pytest.raises(EdgeconvError) as caught:
+        parse_recipe(text)
+    assert caught.value.message.endswith(end)
+    assert not caught.value.message.endswith("?.")
+
+
+@pytest.mark.parametrize(
     ("text", "field"),
     [
         ("variants: {a: {precision: int7}}", "variants.a.precision"),
@@ -88,7 +99,7 @@ def test_a_bad_value_names_its_field(text: str, field: str) -> None:
 
 
 def test_a_variant_name_that_could_leave_its_folder_is_refused() -> None:
-    assert any("variants" in field for field in violations('variants: {"../x": {}}'))
+    assert list(violations('variants: {"A b/../c": {}}')) == ["variants.A b/../c"]
 
 
 def test_aliases_that_could_unfold_without_end_are_refused() -> None:
@@ -146,7 +157,21 @@ def test_a_key_that_stands_twice_is_refused_with_its_lines(
         ("variants: {}", "it needs at least 1 and has 0"),
         ("seed: 1", "it is needed"),
         ("variants: {a: {precision: int7}}", "'int8-weights', not 'int7'"),
-        ("variants: {a: {max_drop: 1.5}}", "it must be at most 1, not 1.5"),
+        ("variants: {a: {max_drop: 1.5}}", "not 1.5; 1.5 percent is written 1.5%"),
+        ("variants: {a: {max_drop: 2}}", "from 0 to 1, such as 0.02, or a percentage, such as 2%"),
+        ("variants: {a: {max_drop: 2 percent}}", "a percentage, such as 2%, not '2 percent'"),
+        ("variants: {a: {max_drop: nan%}}", "not 'nan%'"),
+        ("variants: {a: {max_drop: -1%}}", "not '-1%'"),
+        ("variants: {a: {max_drop: true}}", "not True"),
+        ("variants: {a: {max_drop: .nan}}", "not nan"),
+        ("variants: {a: {passes: [{name: prune, ratio: 0.5}]}}", "write `prune: {ratio: 0.5}`"),
+        ("variants: {a: {passes: [{prune: , ratio: 0.5}]}}", "write `prune: {ratio: 0.5}`"),
+        (
+            "variants: {a: {passes: [{prune: {ratio: 0.5}, other: {}}]}}",
+            "one entry of the list is one pass, such as `prune: {ratio: 0.5}`, not 2 keys",
+        ),
+        ("variants: {a: {passes: [{}]}}", "one entry of the list is one pass"),
+        ("variants: {a: {passes: [{prune: 3}]}}", "a mapping, not 3"),
         ("variants: {a: {passes: [{prune: {ratio: 0}}]}}", "it must be above 0, not 0"),
         ("variants: {a: {min_snr_db: many}}", "it must be a number, not 'many'"),
         ("variants: {a: {min_snr_db: .inf}}", "it must be a finite number, not inf"),

@@ -9,6 +9,7 @@ from edgeconv.recipe.signature import (
     DeclaredTensor,
     DType,
     Signature,
+    SizeRange,
     TensorSpec,
     resolve_shapes,
     shape_to_give,
@@ -82,3 +83,25 @@ def test_what_to_give_is_shown_with_the_sizes_that_are_known() -> None:
 @pytest.mark.parametrize("dtype", list(DType), ids=str)
 def test_float_types_are_those_with_float_in_their_name(dtype: DType) -> None:
     assert dtype.is_floating == ("float" in dtype.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((0, 3), "size 0"), ((65, 8), "axis 0 .* for 1 to 64, not 65"), ((1, 7), "8 and more, not 7")],
+)
+def test_a_size_out_of_an_axis_range_is_refused(shape: tuple[int, int], words: str) -> None:
+    ranges = {"n": SizeRange(least=1, most=64), "w": SizeRange(least=8)}
+    tensor = declared("n", "w")
+    for fits in ((1, 8), (64, 10**9)):
+        assert resolve_shapes([tensor], {"x": fits}, ranges) == {"x": fits}
+    with pytest.raises(EdgeconvError, match=words) as refused:
+        resolve_shapes([tensor], {"x": shape}, ranges)
+    assert refused.value.reason is Reason.SHAPE_INVALID
+    assert [each.field for each in refused.value.violations] == ["shapes.x"]
+
+
+def test_one_sample_is_no_default_where_the_range_begins_later() -> None:
+    with pytest.raises(EdgeconvError, match="for 4 to 9, not 1") as refused:
+        resolve_shapes([declared("n", 3)], {}, {"n": SizeRange(least=4, most=9)})
+    assert refused.value.metadata["axis"] == "0"
+    assert "--shape x=" in refused.value.fix

@@ -61,6 +61,26 @@ def test_latency_is_compared_on_the_same_device_only() -> None:
     assert rows(job)[1].latency_ratio is None
 
 
+def test_only_the_device_that_a_note_names_is_slower() -> None:
+    note = Note(kind="slower", subject="devices/a", message="On devices/a it took 2.00 times.")
+    both = (_benchmark(200), _benchmark(101, "devices/b"))
+    job = _job(
+        _variant("fp32.onnx", benchmarks=(_benchmark(100), _benchmark(100, "devices/b"))),
+        _variant("int8.onnx", parent="fp32.onnx", benchmarks=both, notes=(note,)),
+        _variant("fp16.onnx", notes=(note,)),
+    )
+    assert [row.is_slower for row in rows(job)] == [False, False, True, False, False]
+
+
+def test_of_several_measurements_of_the_parent_the_last_counts() -> None:
+    unmeasured = BenchmarkResult(name="benchmarks/b", device="devices/a", state="failed")
+    job = _job(
+        _variant("fp32.onnx", benchmarks=(_benchmark(100), _benchmark(50), unmeasured)),
+        _variant("int8.onnx", parent="fp32.onnx", benchmarks=(_benchmark(75),)),
+    )
+    assert rows(job)[-1].latency_ratio == 1.5
+
+
 def test_a_percentile_that_could_not_be_carried_gives_no_ratio() -> None:
     job = _job(
         _variant("fp32.onnx", benchmarks=(_benchmark(None),)),

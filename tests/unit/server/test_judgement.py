@@ -204,3 +204,4 @@ def test_why_none_was_made_counts_in_words() -> None:
         _, error = final_state(variants, [], cancelled=False)
         assert error is not None
         assert words in error.message
+        assert ("of each" in error.fix) is (count > 1)

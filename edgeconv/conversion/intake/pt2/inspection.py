@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from edgeconv.conversion.intake.pt2.loading import load_program, range_words
+from edgeconv.conversion.intake.pt2.loading import load_program
 from edgeconv.recipe.inspection import Inspection
 
 
@@ -26,11 +26,10 @@ def inspect_pt2(path: Path) -> Inspection:
         if node.op == "call_function" and hasattr(node.target, "_schema")
     )
     notes = list(loaded.notes)
-    for named, (least, most) in loaded.ranges.items():
+    for named, sizes in loaded.ranges.items():
         name, _, axis = named.rpartition(".")
-        words = f"Axis {axis} of input {name!r} was exported for {range_words(least, most)}."
-        notes.append(words)
-    notes.append("Outputs have no names in the file; they are called output_0, output_1, ….")
+        notes.append(f"Axis {axis} of input {name!r} was exported for {sizes}.")
+    notes += loaded.notes_on_outputs
     return Inspection(
         format="pt2",
         inputs=loaded.inputs,
@@ -38,5 +37,6 @@ def inspect_pt2(path: Path) -> Inspection:
         parameters=sum(tensor.numel() for _, tensor in loaded.exported.named_parameters()),
         weights_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         operators=dict(sorted(counts.items())),
+        ranges=dict(loaded.ranges),
         notes=tuple(notes),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from torch.export.pt2_archive._package import load_pt2
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.intake.pt2.archive import check_archive
 from edgeconv.conversion.intake.pt2.functional import make_functional
+from edgeconv.conversion.intake.pt2.output_names import output_names
 from edgeconv.conversion.intake.sealing import check_inference
-from edgeconv.recipe.signature import DeclaredTensor, DType
+from edgeconv.recipe.signature import DeclaredTensor, DType, SizeRange
 
 _REWRITTEN = "The program changes tensors in place; torch rewrote it without that."
 
@@ -28,16 +29,18 @@ class LoadedProgram:
     Attributes:
         arguments: One entry per leaf of the call: a declared input, or the constant that
             stands there.
-        ranges: Name of an open axis → the sizes it was exported for, least and most; the
-            most is None without a bound. The file does not keep the names of the user, so
-            an axis is named after the input where it first stands: "image.3".
+        ranges: Name of an open axis → the sizes it was exported for. The file does not keep
+            the names of the user, so an axis is named after the input where it first
+            stands: "image.3".
+        notes_on_outputs: What is to be said of the outputs' names.
     """
 
     exported: ExportedProgram
     arguments: tuple[DeclaredTensor | ConstantArgument, ...]
     outputs: tuple[DeclaredTensor, ...]
-    ranges: Mapping[str, tuple[int, int | None]]
+    ranges: Mapping[str, SizeRange]
     notes: tuple[str, ...]
+    notes_on_outputs: tuple[str, ...]
 
     @property
     def inputs(self) -> tuple[DeclaredTensor, ...]:
@@ -68,12 +71,16 @@ def load_program(path: Path) -> LoadedProgram:
     check_inference(exported)
     notes = [*checked.notes, *([_REWRITTEN] if rewritten else [])]
     axes = _axis_names(exported)
+    arguments = tuple(_arguments(exported, axes))
+    taken = {each.name for each in arguments if isinstance(each, DeclaredTensor)}
+    names, notes_on_outputs = output_names(exported.call_spec.out_spec, taken)
     return LoadedProgram(
         exported,
-        tuple(_arguments(exported, axes)),
-        tuple(_outputs(exported, axes)),
+        arguments,
+        tuple(_outputs(exported, axes, names)),
         _ranges(exported, axes),
         tuple(notes),
+        tuple(notes_on_outputs),
     )
 
 
@@ -89,14 +96,12 @@ def _axis_names(exported: ExportedProgram) -> dict[str, str]:
     return names
 
 
-def _ranges(
-    exported: ExportedProgram, axes: Mapping[str, str]
-) -> dict[str, tuple[int, int | None]]:
+def _ranges(exported: ExportedProgram, axes: Mapping[str, str]) -> dict[str, SizeRange]:
     bounds = {str(symbol): each for symbol, each in exported.range_constraints.items()}
     return {
-        name: (
-            int(bounds[symbol].lower),
-            int(bounds[symbol].upper) if bounds[symbol].upper.is_Integer else None,
+        name: SizeRange(
+            least=int(bounds[symbol].lower),
+            most=int(bounds[symbol].upper) if bounds[symbol].upper.is_Integer else None,
         )
         for symbol, name in axes.items()
         if symbol in bounds
@@ -118,7 +123,9 @@ def _arguments(
             raise _no_tensor(spec.arg.name, "input")
 
 
-def _outputs(exported: ExportedProgram, axes: Mapping[str, str]) -> Iterator[DeclaredTensor]:
+def _outputs(
+    exported: ExportedProgram, axes: Mapping[str, str], names: Sequence[str]
+) -> Iterator[DeclaredTensor]:
     values = _values(exported)
     places = [
         spec
@@ -127,10 +134,10 @@ def _outputs(exported: ExportedProgram, axes: Mapping[str, str]) -> Iterator[Dec
     ]
     if not places:
         raise EdgeconvError(Reason.MODEL_UNREADABLE, "The program returns nothing.")
-    for place, spec in enumerate(places):
+    for name, spec in zip(names, places, strict=True):
         if not isinstance(spec.arg, TensorArgument):
-            raise _no_tensor(f"output_{place}", "output")
-        yield _declared(f"output_{place}", values[spec.arg.name], axes)
+            raise _no_tensor(name, "output")
+        yield _declared(name, values[spec.arg.name], axes)
 
 
 def _values(exported: ExportedProgram) -> dict[str, Any]:
@@ -152,11 +159,6 @@ def _axis(size: int | torch.SymInt, axes: Mapping[str, str]) -> int | str:
     if expression.is_Integer:
         return int(expression)
     return axes.get(str(expression), "?")
-
-
-def range_words(least: int, most: int | None) -> str:
-    """ "4 to 99", or "4 and more"."""
-    return f"{least} and more" if most is None else f"{least} to {most}"
 
 
 def _no_tensor(name: str, what: str) -> EdgeconvError:

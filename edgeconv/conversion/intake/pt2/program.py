@@ -10,16 +10,11 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree
 
-from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
-from edgeconv.conversion.intake.pt2.loading import LoadedProgram, load_program, range_words
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake.pt2.loading import LoadedProgram, load_program
 from edgeconv.conversion.intake.sealing import seal
 from edgeconv.conversion.program import Program
-from edgeconv.recipe.signature import (
-    DeclaredTensor,
-    TensorSpec,
-    resolve_shapes,
-    shape_to_give,
-)
+from edgeconv.recipe.signature import DeclaredTensor, TensorSpec, resolve_shapes
 from edgeconv.results.effect import Effect, Note
 
 
@@ -90,33 +85,11 @@ def _trace(loaded: LoadedProgram, inputs: tuple[TensorSpec, ...]) -> ExportedPro
 def _static_inputs(
     loaded: LoadedProgram, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[TensorSpec, ...]:
-    resolved = resolve_shapes(loaded.inputs, shapes)
-    for tensor in loaded.inputs:
-        _check_ranges(tensor, resolved[tensor.name], loaded.ranges)
+    resolved = resolve_shapes(loaded.inputs, shapes, loaded.ranges)
     return tuple(
         TensorSpec(name=each.name, dtype=each.dtype, shape=resolved[each.name])
         for each in loaded.inputs
     )
-
-
-def _check_ranges(
-    tensor: DeclaredTensor,
-    shape: tuple[int, ...],
-    ranges: Mapping[str, tuple[int, int | None]],
-) -> None:
-    for axis, (declared, size) in enumerate(zip(tensor.shape, shape, strict=True)):
-        least, most = ranges.get(str(declared), (1, None))
-        if least <= size and (most is None or size <= most):
-            continue
-        message = f"axis {axis} was exported for {range_words(least, most)}, not {size}"
-        raise EdgeconvError(
-            Reason.SHAPE_INVALID,
-            f"The shape of input {tensor.name!r} does not fit: {message}.",
-            fix=f"Give the whole shape: --shape {shape_to_give(tensor)}",
-            violations=[FieldViolation(f"shapes.{tensor.name}", message)],
-            input=tensor.name,
-            axis=axis,
-        )
 
 
 def _origins(saved: ExportedProgram, traced: ExportedProgram) -> dict[str, str]:

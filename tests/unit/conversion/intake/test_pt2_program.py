@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,6 +16,8 @@ from torch.nn import functional
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.intake import inspect_source, take_in
 from edgeconv.conversion.program import Program
+from edgeconv.conversion.sources import open_source
+from edgeconv.recipe.signature import SizeRange
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -57,11 +61,75 @@ def test_structure_becomes_positions_in_the_users_order(tmp_path: Path) -> None:
     names = [spec.name for spec in program.signature.inputs]
     assert names == [each.name for each in inspect_source(tmp_path).inputs]
     assert names == ["x", "pair_0", "pair_1", "last"]
-    assert [spec.name for spec in program.signature.outputs] == ["output_0", "output_1"]
+    assert [spec.name for spec in program.signature.outputs] == ["difference", "sum"]
     given = {"x": one, "pair_0": two, "pair_1": three, "last": four}
     difference, total = _run(program, *(given[name] for name in names))
     assert difference.tolist() == [3.0, 3.0]
     assert total.tolist() == [7.0, 7.0]
+
+
+def _named(folder: Path, module: nn.Module, *inputs: torch.Tensor) -> tuple[list[str], list[str]]:
+    """The names of the outputs, the same wherever they stand, and the notes on them."""
+    _save(folder, module, *inputs)
+    inspection = inspect_source(folder)
+    names = [each.name for each in inspection.outputs]
+    assert [each.name for each in _take(folder).signature.outputs] == names
+    source = open_source(folder, {})
+    made = source.run({each.name: np.ones(each.shape, np.float32) for each in source.inputs})
+    assert list(made) == names
+    for place, array in enumerate(made.values()):
+        assert np.all(array == 1 + place), "each name stands for its own tensor"
+    return names, [note for note in inspection.notes if "utput" in note]
+
+
+class _Returns(nn.Module):
+    """Returns input + 0, input + 1, … in a structure of its own."""
+
+    def __init__(self, build: Callable[[list[torch.Tensor]], Any]) -> None:
+        super().__init__()
+        self.build = build
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.build([x + place for place in range(4)])
+
+
+@pytest.mark.parametrize(
+    ("build", "names"),
+    [
+        (lambda t: {"scores": t[0], "features": t[1]}, ["scores", "features"]),
+        (lambda t: {"b": t[0], "a": [t[1], t[2]]}, ["b", "a_0", "a_1"]),
+        (lambda t: (t[0], {"boxes": t[1]}), ["output_0", "output_1_boxes"]),
+        (lambda t: OrderedDict(z=t[0], a={"b": t[1]}), ["z", "a_b"]),
+    ],
+)
+def test_keys_of_what_is_returned_are_the_outputs_names(
+    build: Callable[[Any], Any], names: list[str], tmp_path: Path
+) -> None:
+    found, _ = _named(tmp_path, _Returns(build), torch.ones(2))
+    assert found == names
+
+
+@pytest.mark.parametrize(
+    ("build", "names", "said"),
+    [
+        (lambda t: {"a b": t[0]}, ["a_b"], ["['a b'] is called 'a_b'"]),
+        (lambda t: {"x": t[0], "y": t[1]}, ["x_1", "y"], ["['x'] is called 'x_1'"]),
+        (
+            lambda t: {"a": {"b": t[0]}, "a_b": t[1], "得": t[2]},
+            ["a_b", "a_b_1", "output_2"],
+            ["['a_b'] is called 'a_b_1'", "['得'] is called 'output_2'"],
+        ),
+        (lambda t: (t[0], (t[1], t[2])), ["output_0", "output_1", "output_2"], ["have no names"]),
+        (lambda t: t[0], ["output_0"], ["have no names"]),
+    ],
+)
+def test_a_name_that_is_no_key_is_said(
+    build: Callable[[Any], Any], names: list[str], said: list[str], tmp_path: Path
+) -> None:
+    found, notes = _named(tmp_path, _Returns(build), torch.ones(2))
+    assert found == names
+    assert len(notes) == len(said)
+    assert all(words in note for words, note in zip(said, notes, strict=True))
 
 
 class _Pool(nn.Module):
@@ -102,6 +170,8 @@ def test_an_open_axis_is_named_after_its_input_and_told_with_its_range(tmp_path:
     assert len(told) == 2
     assert told[0].endswith(" and more.")
     assert told[1] == "Axis 3 of input 'image' was exported for 4 to 99."
+    assert inspection.ranges["image.3"] == SizeRange(least=4, most=99)
+    assert inspection.ranges["image.0"].most is None
     error = _refusal(tmp_path, {})
     assert error.reason is Reason.DIMENSION_UNKNOWN
     assert error.fix == "Give the whole shape: --shape image=1,3,9,SIZE"
@@ -119,6 +189,9 @@ def test_a_size_the_model_was_not_exported_for_is_refused(
     error = _refusal(tmp_path, {"image": shape})
     assert error.reason is Reason.SHAPE_INVALID
     assert error.violations[0].field == "shapes.image"
+    with pytest.raises(EdgeconvError) as caught:
+        open_source(tmp_path, {"image": shape})
+    assert caught.value.reason is Reason.SHAPE_INVALID, "the source itself, as its reference runs"
 
 
 def test_operators_know_the_users_module(tmp_path: Path) -> None:

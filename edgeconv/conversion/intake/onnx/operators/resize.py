@@ -8,12 +8,15 @@ interpolation weights (linear, cubic, antialiased).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from edgeconv.conversion.intake.onnx.call import Array, Call, Results, Value, normal_axis, operator
+
+_NEARLY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def _nearest(
     outside: list[tuple[int, Array]] = []
     for place, indices in places.items():
         if manner.transform == "tf_crop_and_resize":
-            where = _coordinates(axes[place], manner.transform)
+            where = _coordinates(axes[place], manner.transform, np.float32)
             outside.append((place, (where < 0) | (where > axes[place].size - 1)))
         value = torch.index_select(value, place, call.tensor(indices))
     return _extrapolated(call, value, outside, manner.extrapolation)
@@ -183,24 +186,25 @@ def _repeats(axes: list[Axis], places: dict[int, Array]) -> bool:
     )
 
 
-def _coordinates(axis: Axis, transform: str) -> Array:
-    """Where each output element lies in the input."""
-    at = np.arange(axis.out, dtype=np.float64)
-    scale = axis.scale
+def _coordinates(axis: Axis, transform: str, dtype: type[np.floating[Any]] = np.float64) -> Array:
+    """Where each output element lies in the input, each step computed in `dtype`."""
+    at = np.arange(axis.out, dtype=dtype)
+    scale = dtype(axis.scale)
     if transform == "half_pixel" or (transform == "pytorch_half_pixel" and axis.out > 1):
         return (at + 0.5) / scale - 0.5
     if transform == "pytorch_half_pixel":
         return np.zeros(axis.out)
     if transform == "asymmetric":
-        return at / scale
+        return np.asarray(at / scale)
     if transform == "align_corners":
         return np.zeros(1) if axis.out == 1 else at * (axis.size - 1) / (axis.out - 1)
     if transform == "tf_half_pixel_for_nn":
         return (at + 0.5) / scale
     if transform == "half_pixel_symmetric":
-        adjustment = axis.out / (scale * axis.size)
-        centre = axis.size / 2
-        return centre * (1 - adjustment) + (at + 0.5) / scale - 0.5
+        offset = dtype(axis.size / 2) * (1 - dtype(axis.out) / (scale * dtype(axis.size)))
+        # The runtime computes the rest of this one in float64.
+        where: Array = offset + (at.astype(np.float64) + 0.5) / np.float64(scale) - 0.5
+        return where
     begin, end = axis.roi
     if axis.out == 1:
         return np.array([0.5 * (begin + end) * (axis.size - 1)])
@@ -208,14 +212,18 @@ def _coordinates(axis: Axis, transform: str) -> Array:
 
 
 def _nearest_places(axis: Axis, manner: Manner) -> Array:
-    where = _coordinates(axis, manner.transform)
-    # float32, as the runtime computes it: a half must stay a half.
-    where = where.astype(np.float32).astype(np.float64)
+    # In float32 throughout, as the runtime computes it: a place that its rounding leaves
+    # just below a whole number is another element.
+    where = _coordinates(axis, manner.transform, np.float32).astype(np.float32)
+    where = where.astype(np.float64)
+    # What the rounding leaves next to a half is a half to the runtime as well.
+    half = np.floor(where) + 0.5
+    nearly = np.where(np.abs(where - half) < _NEARLY, half, where)
     rounded = {
         "floor": np.floor(where),
         "ceil": np.ceil(where),
-        "round_prefer_floor": np.ceil(where - 0.5),
-        "round_prefer_ceil": np.floor(where + 0.5),
+        "round_prefer_floor": np.ceil(nearly - 0.5),
+        "round_prefer_ceil": np.floor(nearly + 0.5),
     }[manner.nearest]
     return np.clip(rounded, 0, axis.size - 1).astype(np.int64)
 
