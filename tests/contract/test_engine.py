@@ -427,7 +427,7 @@ def test_a_job_that_raises_does_not_stop_the_others(make: Make) -> None:
 def test_what_is_ahead_of_a_queued_job_is_told(make: Make) -> None:
     async def scenario() -> None:
         work = Work()
-        engine = make(work.run, 1)
+        engine = await make(work.run, 1)
         await engine.start(_job("other", JobKind.INSPECTION))
         for name in "abc":
             await engine.start(_job(name))

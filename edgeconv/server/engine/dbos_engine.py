@@ -155,11 +155,21 @@ class DbosEngine:
 
     async def pending(self, executor: str) -> list[Job]:
         """As `Engine` says."""
-        if self._closed:
+        return [_job_of(row) for row in await self._in_order() if row.executor_id == executor]
+
+    async def ahead_of(self, job: Job) -> list[Job]:
+        """As `Engine` says."""
+        rows = [row for row in await self._in_order() if _job_of(row).kind is job.kind]
+        queued = [_job_of(row) for row in rows if row.status == "ENQUEUED"]
+        if job not in queued:
             return []
-        rows = [row for row in await _rows() if row.executor_id == executor]
+        running = [_job_of(row) for row in rows if row.status != "ENQUEUED"]
+        return [*running, *queued[: queued.index(job)]]
+
+    async def _in_order(self) -> list[WorkflowStatus]:
+        rows = [] if self._closed else await _rows()
         rows.sort(key=lambda row: (row.status != "PENDING", row.priority or 0, row.created_at or 0))
-        return [_job_of(row) for row in rows]
+        return rows
 
     async def shutdown(self) -> None:
         """As `Engine` says."""
