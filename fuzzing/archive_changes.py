@@ -98,12 +98,12 @@ def compressed(content: Members, random: Random) -> tuple[bytes, str]:
 @cache
 def _zeros() -> tuple[bytes, int]:
     """Compressed zeros, and their checksum."""
-    packer = zlib.compressobj(9, wbits=-15)
-    block, made, checksum = bytes(1 << 20), [], 0
+    packer, block, checksum = zlib.compressobj(9, wbits=-15), bytes(1 << 20), 0
+    # After a full flush the next block of zeros is packed to the very same bytes.
+    packed_block = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
     for _ in range(BOMB_BYTES >> 20):
-        made.append(packer.compress(block))
         checksum = zlib.crc32(block, checksum)
-    return b"".join((*made, packer.flush())), checksum
+    return packed_block * (BOMB_BYTES >> 20) + packer.flush(), checksum
 
 
 def bomb(content: Members, random: Random) -> tuple[bytes, str]:

@@ -13,6 +13,7 @@ from torch.utils import _pytree
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.conversion.intake.pt2.loading import LoadedProgram, load_program, range_words
 from edgeconv.conversion.intake.sealing import seal
+from edgeconv.conversion.intake.sizes import check_inputs
 from edgeconv.conversion.program import Program
 from edgeconv.recipe.signature import (
     DeclaredTensor,
@@ -93,10 +94,12 @@ def _static_inputs(
     resolved = resolve_shapes(loaded.inputs, shapes)
     for tensor in loaded.inputs:
         _check_ranges(tensor, resolved[tensor.name], loaded.ranges)
-    return tuple(
+    inputs = tuple(
         TensorSpec(name=each.name, dtype=each.dtype, shape=resolved[each.name])
         for each in loaded.inputs
     )
+    check_inputs(inputs)
+    return inputs
 
 
 def _check_ranges(

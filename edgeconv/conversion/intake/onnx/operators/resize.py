@@ -114,6 +114,8 @@ def _resized(call: Call, value: torch.Tensor, axes: list[Axis], manner: Manner) 
     changed = [place for place, axis in enumerate(axes) if _changes(axis, manner)]
     if not changed:
         return value
+    for place in changed:
+        call.length(axes[place].out)
     if manner.mode == "nearest":
         return _nearest(call, value, axes, changed, manner)
     if _torch_linear(value, axes, changed, manner):
