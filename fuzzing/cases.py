@@ -60,10 +60,11 @@ def _onnx(random: Random) -> tuple[dict[str, bytes], str]:
     name = random.choice(list(SEEDS))
     model = SEEDS[name]()
     files = {"model.onnx.data": external(model)} if random.random() < 0.15 else {}
-    said = [name]
-    for _ in range(random.choice((1, 1, 1, 2, 3, 5))):
-        said.append(_changed(model, random, onnx_changes, onnx_graph_changes))
-    return {"model.onnx": model.SerializeToString(), **files}, "; ".join(said)
+    said = [
+        _changed(model, random, onnx_changes, onnx_graph_changes)
+        for _ in range(random.choice((1, 1, 1, 2, 3, 5)))
+    ]
+    return {"model.onnx": model.SerializeToString(), **files}, "; ".join((name, *said))
 
 
 def _changed(model: object, random: Random, *modules: ModuleType) -> str:

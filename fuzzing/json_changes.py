@@ -16,8 +16,9 @@ _TARGETS = (
     *(f"torch.ops.aten.{name}" for name in (
         "relu.default", "add.Tensor", "view.default", "expand.default", "cat.default",
         "embedding.default", "slice.Tensor", "empty.memory_format", "zeros.default",
-        "full.default", "arange.start_step", "repeat.default", "resize_.default", "set_.source_Tensor",
-        "as_strided.default", "as_strided_.default", "rand.default", "dropout.default",
+        "full.default", "arange.start_step", "repeat.default", "resize_.default",
+        "set_.source_Tensor", "as_strided.default", "as_strided_.default", "rand.default",
+        "dropout.default",
         "from_file.default", "_print.default", "native_batch_norm.default", "item.default",
         "_local_scalar_dense.default", "nonzero.default", "sym_size.int", "index_put_.default",
         "linear.default", "conv2d.default", "lstm.input", "split.Tensor", "unbind.int",
@@ -57,8 +58,8 @@ def _with_key(value: Any, *keys: str) -> list[tuple[Any, Any]]:
 def _odd(random: Random) -> Any:
     return random.choice((
         None, True, integer(random), small(random), 2**70, random.choice(FLOATS), text(random), [],
-        {}, [[]], [None], {"as_int": integer(random)}, {"as_none": True}, {"as_tensor": {"name": "x"}},
-        {"as_name": text(random)}, {"as_float": "NaN"}, "\ud800",
+        {}, [[]], [None], {"as_int": integer(random)}, {"as_none": True},
+        {"as_tensor": {"name": "x"}}, {"as_name": text(random)}, {"as_float": "NaN"}, "\ud800",
     ))  # fmt: skip
 
 

@@ -88,6 +88,8 @@ def content(model: Any, random: Random) -> str:
 def odd_numbers(model: Any, random: Random) -> str:
     """A tensor of the same shape with numbers from the edge."""
     tensor = _tensor(model, random)
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return "nothing"
     try:
         array = numpy_helper.to_array(tensor).copy()
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -106,9 +108,8 @@ def outside(model: Any, random: Random) -> str:
     tensor = _tensor(model, random)
     tensor.data_location = TensorProto.EXTERNAL
     entries = [("location", random.choice(_PLACES))]
-    for key in ("offset", "length"):
-        if random.random() < 0.6:
-            entries.append((key, random.choice(_NUMBERS)))
+    keys = [key for key in ("offset", "length") if random.random() < 0.6]
+    entries += [(key, random.choice(_NUMBERS)) for key in keys]
     if random.random() < 0.2:
         entries.append(("location", random.choice(_PLACES)))
     del tensor.external_data[:]

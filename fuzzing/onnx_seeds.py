@@ -97,7 +97,11 @@ def branching() -> Any:
     return _model(
         [
             helper.make_node(
-                "If", ["flag"], ["z"], then_branch=branch("t", "Add"), else_branch=branch("e", "Sub")
+                "If",
+                ["flag"],
+                ["z"],
+                then_branch=branch("t", "Add"),
+                else_branch=branch("e", "Sub"),
             ),
             helper.make_node("Tanh", ["z"], ["y"]),
         ],

@@ -110,7 +110,9 @@ class Tally:
             table.add_row(what, *row, f"{self.share(what):.1%}")
         console.print(table)
         for each in self.findings:
-            words = f"{each.case} {each.why} in {each.stage}: {each.words[:400]} [{each.done[:300]}]"
+            words = (
+                f"{each.case} {each.why} in {each.stage}: {each.words[:400]} [{each.done[:300]}]"
+            )
             console.print(escape(printable(words)), soft_wrap=True)
 
     def _rows(self) -> list[str]:

@@ -26,6 +26,8 @@ from edgeconv.bench.memory import read_peak, reset_peak
 from edgeconv.recipe.specs import StepKind
 from edgeconv.sandbox.channel import Channel
 
+_LONGEST_TEXT = 1500
+
 
 def main(channel: Channel) -> None:
     """Answers messages until the parent closes the channel.
@@ -75,7 +77,7 @@ def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str,
             began_ns = time.monotonic_ns()
             outcome = runner.run(call, report)
     except Exception as fault:
-        return {"failed": _as_error(call.name, fault).to_json()}
+        return {"failed": _told(_as_error(call.name, fault).to_json())}
     return {
         "done": {
             **outcome.to_json(),
@@ -83,6 +85,18 @@ def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str,
             "peak_memory_bytes": read_peak().peak_bytes,
         }
     }
+
+
+def _told(value: Any) -> Any:
+    """An error that can be kept and shown: its words come out of files as often as not."""
+    if isinstance(value, dict):
+        return {_told(key): _told(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_told(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    text = value.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} …"
 
 
 def _read_call(message: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from edgeconv.recipe.signature import TensorSpec
 
 LARGEST_BYTES = 1 << 32
 """Of one tensor that a model takes or computes."""
-LONGEST_AXIS = 1 << 26
+LONGEST_AXIS = 1 << 24
 """Elements of an axis whose length is a value of the model."""
 MOST_AXES = 64
 """What numpy has."""

@@ -254,8 +254,8 @@ _RANDOM = {
 
 
 _GROWING = {
-    "AveragePool", "Conv", "ConvTranspose", "Expand", "LpPool", "MaxPool", "OneHot", "Pad", "Resize",
-    "Tile", "Upsample",
+    "AveragePool", "Conv", "ConvTranspose", "Expand", "LpPool", "MaxPool", "OneHot", "Pad",
+    "Resize", "Tile", "Upsample",
 }  # fmt: skip
 _GROWING_IN_EVALUATOR = {
     "BlackmanWindow", "CenterCropPad", "Col2Im", "DFT", "HammingWindow", "HannWindow",
