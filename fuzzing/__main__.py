@@ -28,6 +28,7 @@ from edgeconv.sandbox.limits import GIB, Limits
 from fuzzing.cases import KINDS, Case, make_case
 from fuzzing.children import Children
 from fuzzing.outcomes import Finding, Tally
+from fuzzing.service import through_server
 
 _CASES, _SERVER_CASES = 3000, 300
 _EVERY = 25
@@ -78,7 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"{tally.cases} cases, {len(tally.findings)} findings, now {case.name}")
 
     try:
-        asyncio.run(_levels(given, tally, tell))
+        if given.level != "server":
+            asyncio.run(_in_children(given, tally, tell))
+        if given.level != "children" and (given.level == "server" or not given.case):
+            _serve(given, tally, tell)
     except KeyboardInterrupt:
         tally.interrupted = True
     tally.show(Console(width=110))
@@ -87,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 130 if tally.interrupted else int(tally.failed)
 
 
-async def _levels(
+async def _in_children(
     given: argparse.Namespace, tally: Tally, tell: Callable[[Case, Finding | None], None]
 ) -> None:
     limits = Limits(address_space_bytes=given.memory_gib * GIB)
@@ -96,12 +100,25 @@ async def _levels(
     await in_children(cases, tally, tell, limits=limits, time_limit_s=given.time_limit)
 
 
+def _serve(
+    given: argparse.Namespace, tally: Tally, tell: Callable[[Case, Finding | None], None]
+) -> None:
+    """The cases that go through a server, after those of the children."""
+    first = given.start + given.cases
+    numbers = given.case or case_numbers(given.kinds, given.server_cases, first)
+    cases = (make_case(kind, number, given.seed) for kind, number in numbers)
+    for case, outcome in through_server(cases, given.time_limit):
+        tell(case, tally.add(f"{case.name}", f"{case.kind}, server", case.done, outcome))
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fuzzing")
     add = parser.add_argument
     add("--cases", type=int, default=_CASES, help="how many, over all kinds")
     add("--kinds", type=_kinds, default=KINDS, help=f"some of {','.join(KINDS)}")
     add("--case", type=_case, action="append", default=[], help="one case again: KIND:NUMBER")
+    add("--server-cases", type=int, default=_SERVER_CASES, help="how many through a server")
+    add("--level", choices=("both", "children", "server"), default="both")
     add("--start", type=int, default=0, help="number of the first case of each kind")
     add("--seed", type=int, default=0, help="another seed gives other cases")
     add("--time-limit", type=float, default=60.0, help="seconds for one step of a case")

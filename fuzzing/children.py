@@ -88,7 +88,7 @@ class Children:
         stage, options = "inspect", dict[str, Any]()
         try:
             told = await self._step(child, folder, stage, options, limit_s)
-            options = {"shapes": _closed(told["facts"]["inspection"]["inputs"])}
+            options = {"shapes": closed_shapes(told["facts"]["inspection"]["inputs"])}
             stage = "intake"
             await self._step(child, folder, stage, options, limit_s)
         except TimeoutError:
@@ -96,7 +96,7 @@ class Children:
             return TIME_OUT, stage, f"more than {limit_s:.0f} s"
         except EdgeconvError as error:
             words = error.message if child.alive else f"{error.message} {child.stderr_tail[-300:]}"
-            return _refusal(error), stage, words
+            return refusal(error), stage, words
         return ACCEPTED, stage, ""
 
     async def _step(
@@ -120,7 +120,7 @@ class Children:
                 raise EdgeconvError.from_json(message["failed"])
 
 
-def _refusal(error: EdgeconvError) -> str:
+def refusal(error: EdgeconvError) -> str:
     if error.reason is Reason.INTERNAL:
         return INTERNAL
     if error.reason is Reason.LIMIT_EXCEEDED:
@@ -130,7 +130,7 @@ def _refusal(error: EdgeconvError) -> str:
     return f"refused {error.reason.name}"
 
 
-def _closed(inputs: list[dict[str, Any]]) -> dict[str, list[int]]:
+def closed_shapes(inputs: list[dict[str, Any]]) -> dict[str, list[int]]:
     """Whole shapes of the inputs that have open axes: a small size for each."""
     return {
         each["name"]: [

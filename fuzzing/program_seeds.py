@@ -20,6 +20,8 @@ Members = dict[str, bytes]
 
 
 class _Convolutional(nn.Module):
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)

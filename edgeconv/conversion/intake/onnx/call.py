@@ -179,8 +179,8 @@ class Call:
         made = results if isinstance(results, tuple) else (results,)
         for tensor in made:
             if is_too_large(tensor.shape, tensor.element_size()):
-                words = f"{list(tensor.shape)[:12]} of more than {LARGEST_BYTES >> 30} GiB"
-                raise self.refused(f"it makes a tensor {words}")
+                large = f"{list(tensor.shape)[:12]} of more than {LARGEST_BYTES >> 30} GiB"
+                raise self.refused(f"it makes a tensor {large}")
         unread = set(self.node.attributes) - self._read
         if unread:
             raise self.refused(f"its attribute {min(unread)!r} is not supported")
