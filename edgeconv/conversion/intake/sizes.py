@@ -12,6 +12,8 @@ from edgeconv.recipe.signature import TensorSpec
 
 LARGEST_BYTES = 1 << 32
 """Of one tensor that a model takes or computes."""
+LARGEST_FOLDED_BYTES = 1 << 31
+"""Of one tensor that is computed from constants while a model is read."""
 LONGEST_AXIS = 1 << 24
 """Elements of an axis whose length is a value of the model."""
 MOST_AXES = 64

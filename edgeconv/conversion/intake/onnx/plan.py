@@ -26,7 +26,7 @@ from edgeconv.conversion.intake.onnx.model import (
     unreadable,
     unsupported,
 )
-from edgeconv.conversion.intake.sizes import LONGEST_AXIS, is_too_large
+from edgeconv.conversion.intake.sizes import LARGEST_FOLDED_BYTES, LONGEST_AXIS, is_too_large
 from edgeconv.recipe.signature import TensorSpec
 
 operators.load()
@@ -192,7 +192,9 @@ class _Walk:
     def _run_without_values(self, node: Node, handler: Handler, values: Sequence[Value]) -> None:
         """Refuses what would be too large, before memory is taken for it."""
         with self._mode:
-            Call(node, fresh_tensor).run(handler, values)
+            made = Call(node, fresh_tensor).run(handler, values)
+        if any(each.numel() * each.element_size() > LARGEST_FOLDED_BYTES for each in made):
+            raise unsupported(node.name, node.operator, "it makes a constant without measure")
 
     def _inline(self, node: Node, condition: Value) -> None:
         if not isinstance(condition, np.ndarray):

@@ -54,6 +54,7 @@ def _refusal(folder: Path) -> EdgeconvError:
     ("operator", "constants"),
     [
         ("Expand", {"a": [0.0], "b": [2**20, 2**22]}),
+        ("Expand", {"a": np.zeros(1, np.float32), "b": [2**15, 2**15]}),
         ("Tile", {"a": [0.0], "b": [2**41]}),
         ("Add", {"a": [[0.0]] * 2**17, "b": [[0.0] * 2**17]}),
         ("Range", {"a": 0, "b": 2**30, "c": 1}),
@@ -74,8 +75,11 @@ def test_a_constant_without_measure_is_refused_before_memory_is_taken(
 
 
 @pytest.mark.parametrize("read", ["x", "a"])
-def test_a_resize_without_measure_is_refused(tmp_path: Path, read: str) -> None:
-    scales = np.array([1, 1, 1e6, 1e6], np.float32)
+@pytest.mark.parametrize("factors", [[1, 1, 1e6, 1e6], [1, 1, 1, 1.2e8]])
+def test_a_resize_without_measure_is_refused(
+    tmp_path: Path, read: str, factors: list[float]
+) -> None:
+    scales = np.array(factors, np.float32)
     made = node("Resize", [read, "", "scales"], ["y"], mode="nearest")
     _write(tmp_path, [made], [1, 1, 8, 8], scales=scales, a=np.zeros((1, 1, 8, 8), np.float32))
     assert _refusal(tmp_path).reason is Reason.OPERATOR_UNSUPPORTED

@@ -115,6 +115,8 @@ def _resized(call: Call, value: torch.Tensor, axes: list[Axis], manner: Manner) 
     changed = [place for place, axis in enumerate(axes) if _changes(axis, manner)]
     if not changed:
         return value
+    for place in changed:
+        call.length(axes[place].out)
     if is_too_large([axis.out for axis in axes], value.element_size()):
         raise call.refused(f"it makes a tensor {[axis.out for axis in axes]}")
     if manner.mode == "nearest":
