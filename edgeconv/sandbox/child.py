@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,9 @@ from typing import Any, Self
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.channel import MAX_LINE_BYTES, parse_message
 from edgeconv.sandbox.limits import Limits
+from edgeconv.sandbox.walls import Room, Walls
+
+_LOG = logging.getLogger(__name__)
 
 _STDERR_TAIL_BYTES = 8192
 _LAST_WORDS_S = 2.0
@@ -45,6 +49,7 @@ class Child:
         self._writer = pipes.writer
         self._oom_kills_before = oom_kills_before
         self._stderr = b""
+        self._walls = Walls()
         self._drain = asyncio.create_task(self._drain_stderr())
 
     @classmethod
@@ -54,6 +59,7 @@ class Child:
         *,
         folder: Path,
         limits: Limits | None = None,
+        room: Room | None = None,
         environment: Mapping[str, str] | None = None,
         python: Sequence[str] = (sys.executable,),
     ) -> Self:
@@ -62,11 +68,13 @@ class Child:
         Args:
             entry: "module:function"; the function takes a `Channel`.
             folder: Exists; becomes the working directory, with HOME and TMPDIR below it.
+            room: What it may touch, held by as many walls as the kernel has; None builds
+                none.
             environment: Added to the few variables a child gets.
             python: Interpreter and anything that must stand before it.
 
         Raises:
-            EdgeconvError: CHILD_DIED when it ends before it has heard what to do.
+            EdgeconvError: CHILD_DIED when it ends before it has said which walls stand.
         """
         (folder / "home").mkdir(exist_ok=True)
         (folder / "tmp").mkdir(exist_ok=True)
@@ -95,16 +103,34 @@ class Child:
                 os.close(descriptor)
         child = cls(process, pipes, oom_kills)
         try:
-            await child.send({"entry": entry, "limits": (limits or Limits()).to_json()})
+            await child._begin(entry, limits or Limits(), room)
         except BaseException:
             await child.kill()
             raise
         return child
 
+    async def _begin(self, entry: str, limits: Limits, room: Room | None) -> None:
+        told = room.to_json() if room else None
+        try:
+            await self.send({"entry": entry, "limits": limits.to_json(), "room": told})
+            said = await self.receive()
+        except EdgeconvError:
+            _LOG.error("a child ended as it began: %s", self.stderr_tail)
+            raise
+        try:
+            self._walls = Walls.from_json(said["walls"])
+        except (KeyError, ValueError):
+            raise await self._nonsense("no word about its walls") from None
+
     @property
     def pid(self) -> int:
         """Process id; also the id of its group."""
         return self._process.pid
+
+    @property
+    def walls(self) -> Walls:
+        """Which walls stand around it; it said so before it read anything foreign."""
+        return self._walls
 
     @property
     def alive(self) -> bool:

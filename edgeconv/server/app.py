@@ -28,6 +28,7 @@ from edgeconv.base.state_folder import (
 )
 from edgeconv.recipe.toolchain import cpu_class, toolchain
 from edgeconv.sandbox.limits import Limits
+from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.changes import QUEUE, Changes
 from edgeconv.server.engine.asyncio_engine import AsyncioEngine
@@ -65,6 +66,7 @@ class ServerSettings:
         sweep_s: How often what is overdue is looked for.
         child_entry: What job children run.
         child_limits: What a job child may use.
+        child_room: What it may touch besides its own folder.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
     """
@@ -80,6 +82,7 @@ class ServerSettings:
     sweep_s: float = 2.0
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
+    child_room: Room = field(default_factory=Room)
     awaited_device: str = ""
 
 
@@ -144,7 +147,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
     blobs = Blobs.local(folder.blobs)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
-        idle_s=settings.child_idle_s,
+        room=settings.child_room, idle_s=settings.child_idle_s,
     )  # fmt: skip
     stack.push_async_callback(children.close)
     return Tools(
