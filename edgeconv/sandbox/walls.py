@@ -63,7 +63,8 @@ class Gap(Enum):
     EXEC = "run programs", 1, True
     FORK = "leave processes behind", None, True
     SIGNALS = "send signals to this user's processes", 6, True
-    TRACING = "read and change the memory of this user's processes", 1, True
+    # A filter can't tell /proc/PID/mem from other files.
+    TRACING = "read and change the memory of this user's processes", 1, False
     LIMITS = "change limits and priorities of this user's processes", None, True
     KERNEL = "call rarely used parts of the kernel", None, True
 
