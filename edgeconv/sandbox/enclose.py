@@ -7,6 +7,7 @@ the calling thread and what that one starts.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 import sysconfig
@@ -37,26 +38,25 @@ def enclose(room: Room, folder: Path) -> Walls:
     Args:
         folder: The child's own, which it may change.
     """
+    if why := _give_up_privileges():
+        return Walls(reasons={LANDLOCK: why, SECCOMP: why})
     reasons: dict[str, str] = {}
     version = 0
-    if why := _give_up_privileges():
-        reasons = {LANDLOCK: why, SECCOMP: why}
-        return Walls(reasons=reasons)
-    if not room.landlock:
-        reasons[LANDLOCK] = _OFF
-    elif others := len(os.listdir("/proc/self/task")) - 1:  # noqa: PTH208 standard library, early
-        reasons[LANDLOCK] = f"{others} other threads run already"
-    else:
 
-        def restrict() -> None:
-            nonlocal version
-            version = landlock.restrict(_rules(room, folder))
+    def restrict() -> None:
+        nonlocal version
+        if others := len(list(Path("/proc/self/task").iterdir())) - 1:
+            raise OSError(errno.EBUSY, f"{others} other threads run already")
+        version = landlock.restrict(_rules(room, folder), room.landlock)
 
+    if room.landlock:
         _try(LANDLOCK, restrict, reasons)
-    if not room.seccomp:
-        reasons[SECCOMP] = _OFF
     else:
+        reasons[LANDLOCK] = _OFF
+    if room.seccomp:
         _try(SECCOMP, seccomp.install, reasons)
+    else:
+        reasons[SECCOMP] = _OFF
     return Walls(version, SECCOMP not in reasons, reasons)
 
 

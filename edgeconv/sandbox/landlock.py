@@ -42,18 +42,14 @@ _TCP_FROM, _BIND_AND_CONNECT = 4, 3
 _SCOPES_FROM, _ABSTRACT_SOCKETS_AND_SIGNALS = 6, 3
 
 
-def landlock_version() -> int:
-    """Version of the kernel's interface; 0 when there is none or it is not to be used."""
-    return max(_call(_CREATE_RULESET, None, 0, _VERSION_FLAG), 0)
-
-
-def restrict(rules: Iterable[tuple[Path, int]]) -> int:
+def restrict(rules: Iterable[tuple[Path, int]], newest: int) -> int:
     """Lets the calling thread reach these places only, and no TCP port.
 
     Nothing may be executed. Signals go to its own children only, from version 6 on.
 
     Args:
         rules: Place, and READ or WRITE. What does not exist is left out.
+        newest: No newer version of the interface is used than this one.
 
     Returns:
         The version in force.
@@ -61,7 +57,8 @@ def restrict(rules: Iterable[tuple[Path, int]]) -> int:
     Raises:
         OSError: the kernel can't, or must not.
     """
-    version = _checked(_call(_CREATE_RULESET, None, 0, _VERSION_FLAG), "version")
+    offered = _checked(_call(_CREATE_RULESET, None, 0, _VERSION_FLAG), "version")
+    version = min(offered, newest)
     handled = sum(rights for since, rights in _RIGHTS_OF_VERSION.items() if since <= version)
     attributes = struct.pack(
         "=QQQ",

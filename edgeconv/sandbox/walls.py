@@ -10,6 +10,8 @@ from typing import Any, Self
 
 LANDLOCK = "Landlock"
 SECCOMP = "seccomp"
+NEWEST = 1_000
+"""Any version of Landlock's interface."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,14 @@ class Room:
     Attributes:
         reads: Files and folders that it may read, with all that lies in them.
         writes: Files and folders beside its own that it may read and change.
-        landlock: Whether to build that wall; off to see what the other one holds.
-        seccomp: As above.
+        landlock: The newest version of its interface to use, as if the kernel had none that
+            is newer; 0 builds no such wall.
+        seccomp: Whether to build that wall.
     """
 
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
-    landlock: bool = True
+    landlock: int = NEWEST
     seccomp: bool = True
 
     def to_json(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from edgeconv.sandbox.child import Child
-from edgeconv.sandbox.walls import Gap, Room, Walls
+from edgeconv.sandbox.walls import NEWEST, Gap, Room, Walls
 
 ENTRY = "tests.unit.sandbox.escapes:try_escape"
 CHECKOUT = Path(__file__).parents[3]
@@ -153,7 +153,7 @@ def attempt(world: World, escape: str, room: Room | None) -> tuple[bool, Walls]:
     return asyncio.run(main())
 
 
-def room(**walls: bool) -> Room:
+def room(**walls: Any) -> Room:
     """A room in which the tests' own code can be read."""
     return Room(reads=(CHECKOUT,), **walls)
 
@@ -179,7 +179,7 @@ def test_behind_the_walls_it_does_not(world: World, escape: str) -> None:
 def test_one_wall_holds_it_or_says_that_it_does_not(world: World, escape: str, alone: str) -> None:
     gap, enough = ESCAPES[escape]
     before = world.traces()
-    left = room(landlock=alone == LANDLOCK, seccomp=alone == SECCOMP)
+    left = room(landlock=NEWEST if alone == LANDLOCK else 0, seccomp=alone == SECCOMP)
     worked, walls = attempt(world, escape, left)
     if enough in (BOTH, alone):
         # Who owns a pipe is not told that no signal goes out.
@@ -189,6 +189,34 @@ def test_one_wall_holds_it_or_says_that_it_does_not(world: World, escape: str, a
         assert worked
         assert gap in walls.gaps
         assert gap.words in walls.warning
+
+
+OF_VERSION = {
+    "empty_a_file_by_its_path": (Gap.TRUNCATION, 3),
+    "connect_by_tcp": (Gap.TCP, 4),
+    "signal_the_parent": (Gap.SIGNALS, 6),
+}
+"""What Landlock alone holds from a version of its interface on."""
+
+
+@pytest.mark.parametrize("escape", OF_VERSION)
+def test_an_older_landlock_alone_does_not_hold_it_and_says_so(world: World, escape: str) -> None:
+    gap, since = OF_VERSION[escape]
+    worked, walls = attempt(world, escape, room(landlock=since - 1, seccomp=False))
+    assert (worked, walls.landlock) == (True, since - 1)
+    assert gap in walls.gaps
+    worked, walls = attempt(world, escape, room(landlock=since, seccomp=False))
+    assert (worked, walls.landlock) == (False, since)
+    assert gap not in walls.gaps
+
+
+@pytest.mark.parametrize("escape", [*OF_VERSION, "read_passwd", "link_a_file_in", "send_by_udp"])
+def test_with_the_filter_the_oldest_landlock_is_enough(world: World, escape: str) -> None:
+    before = world.traces()
+    worked, walls = attempt(world, escape, room(landlock=1))
+    assert not worked
+    assert world.traces() == before
+    assert (walls.landlock, walls.gaps) == (1, ())
 
 
 def _accepts(listening: socket.socket) -> bool:
