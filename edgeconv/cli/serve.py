@@ -36,18 +36,18 @@ def service_options(function: Function) -> Function:
             help="Where to listen; port 0 takes a free one.",
         ),
         click.option(
-            "--insecure-listen",
-            "insecure",
-            is_flag=True,
-            help="Allow --listen where other machines can connect. NOTHING IS ENCRYPTED:"
-            " whoever listens in reads the token, models and data.",
-        ),
-        click.option(
             "--without-walls",
             "without_walls",
             is_flag=True,
             help="Allow that also where this kernel can't keep in what a model's file does;"
             " `edgeconv doctor` tells.",
+        ),
+        click.option(
+            "--insecure-listen",
+            "insecure",
+            is_flag=True,
+            help="Allow --listen where other machines can connect. NOTHING IS ENCRYPTED:"
+            " whoever listens in reads the token, models and data.",
         ),
     ):
         function = option(function)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -19,8 +18,6 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.channel import MAX_LINE_BYTES, parse_message
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.walls import Room, Walls
-
-_LOG = logging.getLogger(__name__)
 
 _STDERR_TAIL_BYTES = 8192
 _LAST_WORDS_S = 2.0
@@ -49,7 +46,8 @@ class Child:
         self._writer = pipes.writer
         self._oom_kills_before = oom_kills_before
         self._stderr = b""
-        self._walls = Walls()
+        self._walls: Walls | None = None
+        self._first_message = asyncio.Lock()
         self._drain = asyncio.create_task(self._drain_stderr())
 
     @classmethod
@@ -74,7 +72,7 @@ class Child:
             python: Interpreter and anything that must stand before it.
 
         Raises:
-            EdgeconvError: CHILD_DIED when it ends before it has said which walls stand.
+            EdgeconvError: CHILD_DIED when it ends before it has heard what to do.
         """
         (folder / "home").mkdir(exist_ok=True)
         (folder / "tmp").mkdir(exist_ok=True)
@@ -103,34 +101,19 @@ class Child:
                 os.close(descriptor)
         child = cls(process, pipes, oom_kills)
         try:
-            await child._begin(entry, limits or Limits(), room)
+            told = room.to_json() if room else None
+            await child.send(
+                {"entry": entry, "limits": (limits or Limits()).to_json(), "room": told}
+            )
         except BaseException:
             await child.kill()
             raise
         return child
 
-    async def _begin(self, entry: str, limits: Limits, room: Room | None) -> None:
-        told = room.to_json() if room else None
-        try:
-            await self.send({"entry": entry, "limits": limits.to_json(), "room": told})
-            said = await self.receive()
-        except EdgeconvError:
-            _LOG.error("a child ended as it began: %s", self.stderr_tail)
-            raise
-        try:
-            self._walls = Walls.from_json(said["walls"])
-        except (KeyError, ValueError):
-            raise await self._nonsense("no word about its walls") from None
-
     @property
     def pid(self) -> int:
         """Process id; also the id of its group."""
         return self._process.pid
-
-    @property
-    def walls(self) -> Walls:
-        """Which walls stand around it; it said so before it read anything foreign."""
-        return self._walls
 
     @property
     def alive(self) -> bool:
@@ -154,6 +137,21 @@ class Child:
         except (BrokenPipeError, ConnectionResetError):
             raise await self._death() from None
 
+    async def walls(self) -> Walls:
+        """Which walls stand around it, as it says before it reads anything foreign.
+
+        Raises:
+            EdgeconvError: as `receive`.
+        """
+        async with self._first_message:
+            if self._walls is None:
+                said = await self._next_message()
+                try:
+                    self._walls = Walls.from_json(said["walls"])
+                except (KeyError, ValueError):
+                    raise await self._nonsense("no word about its walls") from None
+            return self._walls
+
     async def receive(self) -> dict[str, Any]:
         """The child's next message.
 
@@ -161,6 +159,10 @@ class Child:
             EdgeconvError: CHILD_DIED with the signal or status, LIMIT_EXCEEDED when the
                 kernel ended it for a limit, or for want of memory.
         """
+        await self.walls()
+        return await self._next_message()
+
+    async def _next_message(self) -> dict[str, Any]:
         try:
             line = await self._reader.readline()
         except ValueError:

@@ -23,7 +23,7 @@ async def walls_here(room: Room | None = None) -> Walls:
     folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="edgeconv-walls-")
     with folder as name:
         async with await Child.start(_ENTRY, folder=Path(name), room=room or Room()) as child:
-            return child.walls
+            return await child.walls()
 
 
 def do_nothing(channel: Channel) -> None:

@@ -307,7 +307,7 @@ def _child_pid(service: QuickService, folder: Path) -> int:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                if (process / "cwd").readlink() == folder:
+                if (process / "cwd").readlink().is_relative_to(folder):
                     return int(process.name)
             except OSError:
                 continue

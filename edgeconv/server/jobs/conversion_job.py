@@ -139,7 +139,7 @@ class _Job:
         if self._child is None or not self._child.alive:
             await self.close()
             self._child = await self._tools.children.take(self._model)
-            await self._note_walls(self._child.walls)
+            await self._note_walls(await self._child.walls())
 
         def tell(fraction: float, message: str) -> None:
             self._tools.progress.say(self._record.name, step.id, fraction, message)

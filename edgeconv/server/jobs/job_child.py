@@ -77,12 +77,21 @@ class JobChild:
 
         Args:
             room: What it may touch besides that folder and the machine's lock files.
+
+        Raises:
+            EdgeconvError: CHILD_DIED when it ended at once.
         """
         own, inputs = folder / _OWN, folder / _INPUTS
         for each in (own, inputs):
             each.mkdir(parents=True)
         reads = (inputs, *await asyncio.to_thread(lock_files), *room.reads)
-        child = await Child.start(entry, folder=own, limits=limits, room=replace(room, reads=reads))
+        try:
+            child = await Child.start(
+                entry, folder=own, limits=limits, room=replace(room, reads=reads)
+            )
+        except BaseException:
+            await asyncio.to_thread(remove_folder, folder)
+            raise
         return cls(child, folder, blobs)
 
     @property
@@ -90,10 +99,13 @@ class JobChild:
         """Its process."""
         return self._child.pid
 
-    @property
-    def walls(self) -> Walls:
-        """Which walls stand around it."""
-        return self._child.walls
+    async def walls(self) -> Walls:
+        """Which walls stand around it.
+
+        Raises:
+            EdgeconvError: CHILD_DIED when it ended before it could say so.
+        """
+        return await self._child.walls()
 
     @property
     def alive(self) -> bool:

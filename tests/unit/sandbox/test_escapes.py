@@ -148,7 +148,7 @@ def attempt(world: World, escape: str, room: Room | None) -> tuple[bool, Walls]:
         async with asyncio.timeout(LIMIT_S):
             async with await Child.start(ENTRY, folder=world.own, room=room) as child:
                 await child.send({"escape": escape, **world.aim})
-                return (await child.receive())["worked"], child.walls
+                return (await child.receive())["worked"], await child.walls()
 
     return asyncio.run(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def answer(folder: Path, entry: str, room: Room, *messages: dict[str, Any]) -> A
             async with await Child.start(f"{ENTRIES}:{entry}", folder=folder, room=room) as child:
                 for message in messages:
                     await child.send(message)
-                return child.walls, await child.receive()
+                return await child.walls(), await child.receive()
 
     return asyncio.run(main())
 
@@ -72,7 +73,7 @@ def test_without_any_wall_every_gap_is_named() -> None:
 def test_a_child_without_a_room_has_no_walls(tmp_path: Path) -> None:
     async def main() -> Walls:
         async with await Child.start(f"{ENTRIES}:echo", folder=tmp_path) as child:
-            return child.walls
+            return await child.walls()
 
     assert asyncio.run(main()) == Walls()
 
@@ -93,6 +94,34 @@ def test_a_wall_that_the_kernel_refuses_is_named_with_its_reason(tmp_path: Path)
     again = Walls.from_json(said["walls"])
     assert again.landlock == 0
     assert again.reasons[LANDLOCK] == "Too many open files"
+
+
+def test_the_walls_can_be_asked_for_while_a_message_is_awaited(tmp_path: Path) -> None:
+    async def main() -> None:
+        entry, room = f"{ENTRIES}:echo", Room(reads=(CHECKOUT,))
+        async with await Child.start(entry, folder=tmp_path, room=room) as child:
+            waiting = asyncio.create_task(child.receive())
+            assert (await child.walls()).warning == ""
+            await child.send({"n": 1})
+            assert await waiting == {"n": 1}
+            assert await child.walls() == await child.walls()
+
+    asyncio.run(main())
+
+
+def test_a_child_that_says_no_word_about_its_walls_is_ended(tmp_path: Path) -> None:
+    async def main() -> None:
+        # The channel's descriptors stand after the words that start the module.
+        line = """import os, signal, sys
+os.write(int(sys.argv[5]), b'{"walls": 3}\\n')
+signal.pause()"""
+        python = (sys.executable, "-c", line)
+        async with await Child.start("none:none", folder=tmp_path, python=python) as child:
+            with pytest.raises(EdgeconvError, match="no word about its walls"):
+                await child.receive()
+            assert not child.alive
+
+    asyncio.run(main())
 
 
 def test_a_thread_that_runs_already_is_no_thread_behind_landlock(tmp_path: Path) -> None:
