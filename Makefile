@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: demo test check up stubs reference format environment
+.PHONY: demo test check fuzz up stubs reference format environment
 
 demo: environment ## two real models the whole way, measured on this machine
 	$(RUN) -m demo
@@ -23,6 +23,9 @@ check: environment ## format, lint, types, layers, generated files, protos
 	$(RUN) -m tools.generate_reference --check
 	$(RUN) -m tools.step_revisions --check
 	$(RUN) -m tools.lint_protos
+
+fuzz: environment ## hostile files against the intake; FUZZ="--cases 200" changes it
+	$(RUN) -m fuzzing $(FUZZ)
 
 stubs: environment ## edgeconv/v1 from protos/
 	$(RUN) -m tools.generate_stubs

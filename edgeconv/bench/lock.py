@@ -37,6 +37,21 @@ def machine_folder() -> Path:
     return _FOLDERS[-1]
 
 
+def lock_files(folder: Path | None = None) -> tuple[Path, Path]:
+    """The files that a process opens for either lock; made when they are not there.
+
+    For who starts a process that may not make them itself.
+
+    Raises:
+        OSError: as `shared_lock`.
+    """
+    place = folder or machine_folder()
+    paths = place / _LOCK, place / _GATE
+    for path in paths:
+        os.close(_open(path))
+    return paths
+
+
 @contextmanager
 def exclusive_lock(report: Report, folder: Path | None = None) -> Iterator[None]:
     """Holds the lock alone, for measuring.

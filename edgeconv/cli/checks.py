@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import re
 import shutil
@@ -18,7 +19,8 @@ from edgeconv.base.writable import nearest_place, why_unwritable
 from edgeconv.cli.connect import Where, client_of
 from edgeconv.cli.documents import CheckDocument
 from edgeconv.cli.extras import EXTRAS, missing_packages
-from edgeconv.cli.kernel_walls import kernel_walls
+from edgeconv.sandbox.probe import walls_here
+from edgeconv.sandbox.walls import LANDLOCK, SECCOMP, Walls
 
 GIB = 1024**3
 _LEAST_FREE_BYTES, _GOOD_FREE_BYTES = GIB, 5 * GIB
@@ -31,7 +33,7 @@ def check_all(where: Where) -> Iterator[CheckDocument]:
     for extra in EXTRAS:
         yield check_extra(extra, missing_packages(extra))
     yield check_pins(_requirements(), _installed_versions())
-    yield from check_walls(kernel_walls())
+    yield from check_walls(_walls())
     yield check_lock()
     yield check_state_folder(where.state)
     yield check_disk(where.state)
@@ -79,14 +81,28 @@ def check_pins(requirements: Sequence[str], installed: Mapping[str, str]) -> Che
     return _check("versions", "ok", f"{present} of {len(pins)} pinned packages, all as pinned")
 
 
-def check_walls(walls: Mapping[str, bool]) -> Iterator[CheckDocument]:
-    """What the kernel offers to keep a model's child process in."""
-    for wall, stands in walls.items():
-        if stands:
-            yield _check(wall, "ok", "the kernel has it")
-        else:
-            fix = "Model files from strangers are read with less around them."
-            yield _check(wall, "warn", "the kernel does not have it, or not for this user", fix)
+def check_walls(walls: Walls | EdgeconvError) -> Iterator[CheckDocument]:
+    """The walls around a model's child process, and what its file could do without them.
+
+    Args:
+        walls: Those of a child that was started, or why none could be.
+    """
+    if isinstance(walls, EdgeconvError):
+        yield _check("walls", "fail", f"no child could be started: {walls.message}", walls.fix)
+        return
+    for wall, stands, words in (
+        (LANDLOCK, walls.landlock > 0, f"stands, version {walls.landlock} of its interface"),
+        (SECCOMP, walls.seccomp, "stands"),
+    ):
+        missing = f"missing: {walls.reasons.get(wall, 'for no known reason')}"
+        yield _check(wall.lower(), "ok" if stands else "warn", words if stands else missing)
+    fix = "Read model files of people whom you trust, or use a newer kernel (Linux 5.13 or later)."
+    if walls.gaps:
+        yield _check("walls", "warn", walls.warning, fix)
+    else:
+        yield _check(
+            "walls", "ok", "a model's file is read without network, in a folder of its own"
+        )
 
 
 def check_lock() -> CheckDocument:
@@ -146,6 +162,13 @@ def check_server(where: Where) -> CheckDocument:
     except EdgeconvError as error:
         return _check("server", "fail", error.message, error.fix)
     return _check("server", "ok", f"{endpoint.address} answers, {_devices(len(devices))}")
+
+
+def _walls() -> Walls | EdgeconvError:
+    try:
+        return asyncio.run(walls_here())
+    except EdgeconvError as error:
+        return error
 
 
 def _check(

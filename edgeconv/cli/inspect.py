@@ -47,9 +47,11 @@ async def _inspect(files: Sequence[Path], report: Callable[[float, str], None]) 
     import tempfile
 
     from edgeconv.base.bundle import scan_bundle
+    from edgeconv.bench.lock import lock_files
     from edgeconv.cli.staging import stage
     from edgeconv.recipe.inspection import Inspection
     from edgeconv.sandbox.child import Child
+    from edgeconv.sandbox.walls import Room
 
     with tempfile.TemporaryDirectory(prefix="edgeconv-inspect-") as name:
         root = Path(name)
@@ -66,7 +68,8 @@ async def _inspect(files: Sequence[Path], report: Callable[[float, str], None]) 
             "folder": str(made),
             "scratch": str(scratch),
         }
-        async with await Child.start(_ENTRY, folder=child_folder) as child:
+        room = Room(reads=(source, *lock_files()), writes=(made, scratch))
+        async with await Child.start(_ENTRY, folder=child_folder, room=room) as child:
             await child.send(message)
             return Inspection.model_validate((await _answer(child, report))["facts"]["inspection"])
 

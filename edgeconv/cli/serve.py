@@ -36,6 +36,13 @@ def service_options(function: Function) -> Function:
             help="Where to listen; port 0 takes a free one.",
         ),
         click.option(
+            "--without-walls",
+            "without_walls",
+            is_flag=True,
+            help="Allow that also where this kernel can't keep in what a model's file does;"
+            " `edgeconv doctor` tells.",
+        ),
+        click.option(
             "--insecure-listen",
             "insecure",
             is_flag=True,
@@ -53,6 +60,7 @@ def run(
     state: Path,
     *,
     insecure: bool,
+    without_walls: bool,
     with_agent: bool,
     while_used: bool = False,
 ) -> None:
@@ -73,6 +81,7 @@ def run(
         state=state,
         listen=listen,
         insecure=insecure,
+        without_walls=without_walls,
         jobs_at_once=jobs,
         awaited_device=LOCAL_DEVICE if with_agent else "",
     )
@@ -82,9 +91,12 @@ def run(
 
 @click.command(short_help="Runs a server.")
 @service_options
-def serve(listen: str, insecure: bool, jobs: int, state: Path) -> None:
+def serve(listen: str, insecure: bool, without_walls: bool, jobs: int, state: Path) -> None:
     """Runs a server until SIGTERM or Ctrl-C.
 
     Commands on this machine find it by its state folder. One state folder has one server.
     """
-    run(listen, jobs, state, insecure=insecure, with_agent=False)
+    run(
+        listen, jobs, state,
+        insecure=insecure, without_walls=without_walls, with_agent=False,
+    )  # fmt: skip

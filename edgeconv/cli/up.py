@@ -16,8 +16,11 @@ from edgeconv.cli.serve import run, service_options
     is_flag=True,
     help="End, too, when no command on this machine uses it; commands start their own so.",
 )
-def up(listen: str, insecure: bool, jobs: int, state: Path, while_used: bool) -> None:
+def up(
+    listen: str, insecure: bool, without_walls: bool, jobs: int, state: Path, while_used: bool
+) -> None:
     """Runs a server, and an agent that measures on this machine, until SIGTERM or Ctrl-C."""
     run(
-        listen, jobs, state, insecure=insecure, with_agent=True, while_used=while_used
+        listen, jobs, state, insecure=insecure, without_walls=without_walls, with_agent=True,
+        while_used=while_used,
     )  # fmt: skip

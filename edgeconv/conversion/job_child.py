@@ -27,6 +27,8 @@ from edgeconv.conversion.calls import as_error
 from edgeconv.recipe.specs import StepKind
 from edgeconv.sandbox.channel import Channel
 
+_LONGEST_TEXT = 1500
+
 
 def main(channel: Channel) -> None:
     """Answers messages until the parent closes the channel.
@@ -82,7 +84,7 @@ def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str,
         # The trace of an unexpected one goes to the log.
         if not isinstance(fault, EdgeconvError):
             traceback.print_exception(fault)
-        return {"failed": as_error(call.name, fault).to_json()}
+        return {"failed": _printable(as_error(call.name, fault).to_json())}
     return {
         "done": {
             **outcome.to_json(),
@@ -90,6 +92,18 @@ def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str,
             "peak_memory_bytes": read_peak().peak_bytes,
         }
     }
+
+
+def _printable(value: Any) -> Any:
+    """An error that can be kept and shown: its words come out of files as often as not."""
+    if isinstance(value, dict):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    text = value.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} …"
 
 
 def _read_call(message: dict[str, Any]) -> Any:

@@ -168,7 +168,7 @@ class VerifyOptions(Options):
 _BOTH = ("onnx", "tflite")
 
 SPECS: tuple[StepSpec, ...] = (
-    StepSpec(StepKind.INSPECT, "inspect", "Reads a model's files.", 5, InspectOptions),
+    StepSpec(StepKind.INSPECT, "inspect", "Reads a model's files.", 6, InspectOptions),
     StepSpec(
         StepKind.INSPECT_DATASET, "inspect-dataset", "Reads and checks a dataset.", 1,
         InspectOptions,

@@ -17,6 +17,7 @@ from typing import Any, Self
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.channel import MAX_LINE_BYTES, parse_message
 from edgeconv.sandbox.limits import Limits
+from edgeconv.sandbox.walls import Room, Walls
 
 _STDERR_TAIL_BYTES = 8192
 _LAST_WORDS_S = 2.0
@@ -45,6 +46,8 @@ class Child:
         self._writer = pipes.writer
         self._oom_kills_before = oom_kills_before
         self._stderr = b""
+        self._walls: Walls | None = None
+        self._first_message = asyncio.Lock()
         self._drain = asyncio.create_task(self._drain_stderr())
 
     @classmethod
@@ -54,6 +57,7 @@ class Child:
         *,
         folder: Path,
         limits: Limits | None = None,
+        room: Room | None = None,
         environment: Mapping[str, str] | None = None,
         python: Sequence[str] = (sys.executable,),
     ) -> Self:
@@ -62,6 +66,8 @@ class Child:
         Args:
             entry: "module:function"; the function takes a `Channel`.
             folder: Exists; becomes the working directory, with HOME and TMPDIR below it.
+            room: What it may touch, held by as many walls as the kernel has; None builds
+                none.
             environment: Added to the few variables a child gets.
             python: Interpreter and anything that must stand before it.
 
@@ -95,7 +101,10 @@ class Child:
                 os.close(descriptor)
         child = cls(process, pipes, oom_kills)
         try:
-            await child.send({"entry": entry, "limits": (limits or Limits()).to_json()})
+            told = room.to_json() if room else None
+            await child.send(
+                {"entry": entry, "limits": (limits or Limits()).to_json(), "room": told}
+            )
         except BaseException:
             await child.kill()
             raise
@@ -128,6 +137,21 @@ class Child:
         except (BrokenPipeError, ConnectionResetError):
             raise await self._death() from None
 
+    async def walls(self) -> Walls:
+        """Which walls stand around it, as it says before it reads anything foreign.
+
+        Raises:
+            EdgeconvError: as `receive`.
+        """
+        async with self._first_message:
+            if self._walls is None:
+                said = await self._next_message()
+                try:
+                    self._walls = Walls.from_json(said["walls"])
+                except (KeyError, ValueError):
+                    raise await self._nonsense("no word about its walls") from None
+            return self._walls
+
     async def receive(self) -> dict[str, Any]:
         """The child's next message.
 
@@ -135,6 +159,10 @@ class Child:
             EdgeconvError: CHILD_DIED with the signal or status, LIMIT_EXCEEDED when the
                 kernel ended it for a limit, or for want of memory.
         """
+        await self.walls()
+        return await self._next_message()
+
+    async def _next_message(self) -> dict[str, Any]:
         try:
             line = await self._reader.readline()
         except ValueError:

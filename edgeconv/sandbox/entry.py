@@ -1,7 +1,7 @@
 """First code of a child: `python -m edgeconv.sandbox.entry`. Standard library only.
 
-The first line of the channel names the entry point and the limits. Limits stand before
-anything heavy is imported.
+The first line of the channel names the entry point, the limits and the room. Limits and
+walls stand before anything heavy is imported; the first line back says which walls do.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from edgeconv.sandbox.channel import Channel
 from edgeconv.sandbox.limits import apply
+from edgeconv.sandbox.walls import Room, Walls
 
 _PR_SET_PDEATHSIG = 1
 
@@ -38,6 +40,7 @@ def main() -> None:
     if start is None:
         return
     apply(start["limits"])
+    channel.send({"walls": _enclose(start["room"]).to_json()})
     module, _, function = start["entry"].partition(":")
     try:
         getattr(import_module(module), function)(channel)
@@ -48,6 +51,14 @@ def main() -> None:
         traceback.print_exc()
         _leave(1)
     _leave(0)
+
+
+def _enclose(room: dict[str, Any] | None) -> Walls:
+    if room is None:
+        return Walls()
+    from edgeconv.sandbox.enclose import enclose
+
+    return enclose(Room.from_json(room), Path.cwd())
 
 
 def _leave(status: int) -> NoReturn:

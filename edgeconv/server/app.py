@@ -28,6 +28,8 @@ from edgeconv.base.state_folder import (
 )
 from edgeconv.recipe.toolchain import cpu_class, toolchain
 from edgeconv.sandbox.limits import Limits
+from edgeconv.sandbox.probe import walls_here
+from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.changes import QUEUE, Changes
 from edgeconv.server.engine.dbos_engine import DbosEngine
@@ -58,7 +60,8 @@ class ServerSettings:
             that those who lost that one find this one, or else a free one.
         insecure: Whether it may listen where others than this machine can hear. What is said
             there, the token too, is not encrypted.
-        jobs_at_once: Conversions that run side by side.
+        without_walls: Whether it may do so where the kernel can't keep a model's child in.
+    jobs_at_once: Conversions that run side by side.
         lease_s: How long a benchmark's lease lives without a heartbeat of its agent.
         silence_s: After this an agent without a word is lost.
         no_device_s: After this a benchmark fails that no registered device could run.
@@ -67,6 +70,7 @@ class ServerSettings:
         poll_s: How often the queues of jobs are looked at: how long a job may wait for nothing.
         child_entry: What job children run.
         child_limits: What a job child may use.
+        child_room: What it may touch besides its own folder.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
     """
@@ -74,6 +78,7 @@ class ServerSettings:
     state: Path
     listen: str = "127.0.0.1:0"
     insecure: bool = False
+    without_walls: bool = False
     jobs_at_once: int = 1
     lease_s: float = 30.0
     silence_s: float = 60.0
@@ -83,6 +88,7 @@ class ServerSettings:
     poll_s: float = 0.25
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
+    child_room: Room = field(default_factory=Room)
     awaited_device: str = ""
 
 
@@ -95,7 +101,9 @@ async def serve(
         EdgeconvError: STATE_LOCKED when another server uses the state folder;
             FIELD_INVALID when it can't listen there, or must not.
     """
-    _check_heard_by_this_machine_alone(settings)
+    if not _is_heard_by_this_machine_alone(settings):
+        _check_not_encrypted_is_wanted(settings)
+        await _check_walls(settings)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(locked(settings.state))
         tools = await _open(settings, folder, stack)
@@ -141,7 +149,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
     blobs = Blobs.local(folder.blobs)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
-        idle_s=settings.child_idle_s,
+        room=settings.child_room, idle_s=settings.child_idle_s,
     )  # fmt: skip
     stack.push_async_callback(children.close)
     return Tools(
@@ -227,14 +235,15 @@ async def _run(tools: Tools, engine: Engine, job: Job) -> None:
         await engine.start(follower)
 
 
-def _check_heard_by_this_machine_alone(settings: ServerSettings) -> None:
+def _is_heard_by_this_machine_alone(settings: ServerSettings) -> bool:
     host = settings.listen.rpartition(":")[0].strip("[]")
     try:
-        local = ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        local = host == "localhost"
-    if local:
-        return
+        return host == "localhost"
+
+
+def _check_not_encrypted_is_wanted(settings: ServerSettings) -> None:
     if not settings.insecure:
         raise EdgeconvError(
             Reason.FIELD_INVALID,
@@ -249,6 +258,23 @@ def _check_heard_by_this_machine_alone(settings: ServerSettings) -> None:
         "%s can be reached from other machines, and nothing is encrypted: whoever listens in"
         " reads the token, models and data", settings.listen,
     )  # fmt: skip
+
+
+async def _check_walls(settings: ServerSettings) -> None:
+    """Files of other machines' users are read behind walls, or somebody has said otherwise."""
+    warning = (await walls_here(settings.child_room)).warning
+    if warning and not settings.without_walls:
+        raise EdgeconvError(
+            Reason.FIELD_INVALID,
+            f"{settings.listen!r} can be reached from other machines, and this one can't keep in"
+            f" what their files do. {warning}",
+            fix="Use a newer kernel (Linux 5.13 or later) and a container that allows Landlock and"
+            " seccomp; or give --without-walls where all who send files are trusted.",
+            violations=[FieldViolation("listen", "not of this machine alone, without walls")],
+            listen=settings.listen,
+        )
+    if warning:
+        _LOG.warning("%s", warning)
 
 
 def _listen(server: grpc.aio.Server, listen: str, last: int) -> str:

@@ -15,6 +15,7 @@ import grpc
 from edgeconv.base.ids import new_id
 from edgeconv.base.state_folder import Endpoint
 from edgeconv.client.aio import AsyncClient
+from edgeconv.sandbox.walls import Room
 from edgeconv.server.app import ServerSettings, serve
 from edgeconv.testing import quick_steps
 from edgeconv.testing.hand_agent import HandAgent
@@ -109,8 +110,11 @@ class QuickService:
 @asynccontextmanager
 async def quick_service(folder: Path, **settings: Any) -> AsyncIterator[QuickService]:
     """A server in `folder`, with other settings than the usual ones where given."""
-    settings = {"poll_s": 0.02, **settings}
-    whole = ServerSettings(folder / "state", child_entry=quick_steps.ENTRY, **settings)
+    # Quick steps keep a journal beside the state folder, and look for gates there.
+    usual = {
+        "child_entry": quick_steps.ENTRY, "child_room": Room(writes=(folder,)), "poll_s": 0.02,
+    }  # fmt: skip
+    whole = ServerSettings(folder / "state", **{**usual, **settings})
     async with (
         running_server(whole) as endpoint,
         grpc.aio.insecure_channel(endpoint.address) as channel,

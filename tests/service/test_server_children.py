@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.jobs.children import MAX_JOBS_OF_A_CHILD, MAX_KEPT, Children
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
@@ -22,7 +23,8 @@ from edgeconv.testing.quick_steps import ENTRY, write_quick_model
 
 @asynccontextmanager
 async def _children(folder: Path, **more: Any) -> AsyncIterator[Children]:
-    children = Children(folder / "scratch", Blobs.local(folder / "blobs"), entry=ENTRY, **more)
+    blobs, room = Blobs.local(folder / "blobs"), Room(writes=(folder,))
+    children = Children(folder / "scratch", blobs, entry=ENTRY, room=room, **more)
     try:
         yield children
     finally:

@@ -29,11 +29,15 @@ from edgeconv.v1 import conversions_pb2, models_pb2
 PROGRAM = """
 import asyncio, signal, sys
 from pathlib import Path
+from edgeconv.sandbox.walls import Room
 from edgeconv.server.app import ServerSettings, serve
 async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    settings = ServerSettings(Path(sys.argv[1]), child_entry=sys.argv[2])
+    state = Path(sys.argv[1])
+    # Quick steps keep a journal beside the state folder, and look for gates there.
+    room = Room(writes=(state.parent,))
+    settings = ServerSettings(state, child_entry=sys.argv[2], child_room=room)
     await serve(settings, ready=lambda endpoint: print(endpoint.address, flush=True), stop=stop)
 asyncio.run(main())
 """

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.conversion.intake.formats import recognise
+from edgeconv.conversion.intake.sizes import MOST_AXES
 from edgeconv.conversion.program import Program
 from edgeconv.recipe.inspection import Inspection
 from edgeconv.results.effect import Effect
 
 Report = Callable[[float, str], None]
+
+LONGEST_NAME = 1000
+"""Characters of the name of an input, an output or an axis."""
+MOST_TENSORS = 4000
+"""Inputs and outputs of a model."""
 
 
 def inspect_source(folder: Path) -> Inspection:
@@ -25,10 +33,37 @@ def inspect_source(folder: Path) -> Inspection:
     if source.format == "onnx":
         from edgeconv.conversion.intake.onnx.inspection import inspect_onnx
 
-        return inspect_onnx(source.path)
+        return _with_fair_names(inspect_onnx(source.path), source.path.name)
     from edgeconv.conversion.intake.pt2.inspection import inspect_pt2
 
-    return inspect_pt2(source.path)
+    return _with_fair_names(inspect_pt2(source.path), source.path.name)
+
+
+def _with_fair_names(inspection: Inspection, file: str) -> Inspection:
+    """The inspection, unless its names could not be kept, sent or shown."""
+    tensors = (*inspection.inputs, *inspection.outputs)
+    if len(tensors) > MOST_TENSORS:
+        why = f"it has {len(tensors)} inputs and outputs, more than {MOST_TENSORS}"
+        raise _bad_names(file, why)
+    for tensor in tensors:
+        for name in (tensor.name, *(axis for axis in tensor.shape if isinstance(axis, str))):
+            if len(name) > LONGEST_NAME:
+                why = f"it has a name of {len(name)} characters, {name[:40]!r}…"
+                raise _bad_names(file, why)
+            if "\0" in name:
+                raise _bad_names(file, f"it has a name with a null character, {name[:40]!r}")
+        if len(tensor.shape) > MOST_AXES:
+            raise _bad_names(file, f"{tensor.name!r} has {len(tensor.shape)} axes")
+    return inspection
+
+
+def _bad_names(file: str, why: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.MODEL_UNREADABLE,
+        f"{file!r} can't be taken: {clause(why)}.",
+        fix="Give inputs, outputs and axes short names, and export the model again.",
+        file=file,
+    )
 
 
 def take_in(

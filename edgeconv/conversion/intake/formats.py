@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +17,12 @@ _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _TFLITE = b"TFL3"
 _HDF5 = b"\x89HDF"
+
+DAMAGED_ZIP = (
+    zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
+    struct.error, zlib.error,
+)  # fmt: skip
+"""What zipfile raises on archives that are not whole, names that are no text among it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except DAMAGED_ZIP as error:
         raise _unreadable(
             path, f"its archive is damaged ({error})", "Send the whole file."
         ) from error

@@ -11,6 +11,7 @@ from torch.export.graph_signature import OutputKind
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
+from edgeconv.conversion.intake.sizes import LARGEST_BYTES, is_too_large
 from edgeconv.conversion.program import Program
 from edgeconv.recipe.signature import DType, Signature, TensorSpec
 from edgeconv.recipe.specs import StepKind, spec_of
@@ -36,6 +37,7 @@ def seal(
             numbers, or with state that it changes.
     """
     check_inference(exported)
+    _check_sizes(exported)
     own_tensors(exported)
     for node in exported.graph.nodes:
         node.meta.pop("stack_trace", None)
@@ -82,6 +84,18 @@ def check_inference(exported: ExportedProgram) -> None:
                 target, spec.kind.name.lower(), "the program changes it while it runs",
                 "Give the state as an input and return it as an output.",
             )  # fmt: skip
+
+
+def _check_sizes(exported: ExportedProgram) -> None:
+    for node in exported.graph.nodes:
+        value = node.meta.get("val")
+        if not isinstance(value, torch.Tensor) or node.op != "call_function":
+            continue
+        shape = [size for size in value.shape if isinstance(size, int)]
+        if is_too_large(shape, value.element_size()):
+            what = getattr(node.target, "__name__", str(node.target))
+            why = f"it makes a tensor {shape[:12]} of more than {LARGEST_BYTES >> 30} GiB"
+            raise _refused(node.name, what, why, "Export the model for smaller inputs.")
 
 
 def _check_node(node: torch.fx.Node) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgeconv.base.ids import new_id
 from edgeconv.sandbox.limits import Limits
+from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.completion import to_its_end
 from edgeconv.server.jobs.job_child import JobChild
@@ -38,6 +39,7 @@ class Children:
 
     Args:
         folder: Theirs; each gets one of its own in it.
+        room: What they may touch besides that.
         idle_s: How long an idle child is kept.
         rest_s: How long after a job no child is started ahead: more is likely to follow for
             the one that worked, and the start would take a processor away from that.
@@ -50,6 +52,7 @@ class Children:
         *,
         entry: str = DEFAULT_ENTRY,
         limits: Limits | None = None,
+        room: Room | None = None,
         idle_s: float = 300.0,
         rest_s: float = 5.0,
     ) -> None:
@@ -57,6 +60,7 @@ class Children:
         self._blobs = blobs
         self._entry = entry
         self._limits = limits or Limits()
+        self._room = room or Room()
         self._idle_s = idle_s
         self._rest_s = rest_s
         self._idle: list[_Idle] = []
@@ -149,7 +153,7 @@ class Children:
 
     async def _start(self) -> JobChild:
         folder = self._folder / new_id()
-        return await JobChild.start(self._entry, folder, self._blobs, self._limits)
+        return await JobChild.start(self._entry, folder, self._blobs, self._limits, self._room)
 
     async def _put(self, idle: _Idle) -> None:
         self._idle.append(idle)

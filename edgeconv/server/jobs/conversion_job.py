@@ -11,6 +11,8 @@ from typing import Any
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.plan import Plan, PlannedStep, PlannedVariant
 from edgeconv.recipe.specs import spec_of
+from edgeconv.results.effect import Note
+from edgeconv.sandbox.walls import Walls
 from edgeconv.server.jobs.graph import needs
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
@@ -137,6 +139,7 @@ class _Job:
         if self._child is None or not self._child.alive:
             await self.close()
             self._child = await self._tools.children.take(self._model)
+            await self._note_walls(await self._child.walls())
 
         def tell(fraction: float, message: str) -> None:
             self._tools.progress.say(self._record.name, step.id, fraction, message)
@@ -146,6 +149,14 @@ class _Job:
         self._tools.progress.forget(self._record.name, step.id)
         self._child.keep(files_digest(files), said.pop("folder"))
         return StepOutput.model_validate({"files": files, **said})
+
+    async def _note_walls(self, walls: Walls) -> None:
+        """Whoever reads the result learns that the model was read with less around it."""
+        if walls.warning:
+            note = Note(kind="flagged", subject="walls", message=walls.warning)
+            said = note.model_dump(mode="json")
+            store = self._tools.store.conversions
+            self._check(await store.note(self._record.id, self._attempt, said))
 
     def _bundle(self, given: str) -> Bundle:
         if given in self._record.inputs:

@@ -7,19 +7,23 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.bench.lock import lock_files
 from edgeconv.sandbox.child import Child
 from edgeconv.sandbox.limits import Limits
+from edgeconv.sandbox.walls import Room, Walls
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.jobs.child_files import bring_in, take_out
 from edgeconv.server.jobs.runtime_deaths import refused_by_crash
 from edgeconv.server.records import Files
 
 _LOG = logging.getLogger(__name__)
+
+_OWN, _INPUTS = "own", "inputs"
 
 Tell = Callable[[float, str], None]
 
@@ -51,6 +55,8 @@ class JobChild:
     """A process that does the steps of one model, one after another.
 
     A bundle is brought in once; what a step made stays and is read in place by later ones.
+    Bundles lie beside the child's own folder, where it may read only: it could lead what is
+    written there to another place.
     """
 
     def __init__(self, child: Child, folder: Path, blobs: Blobs) -> None:
@@ -64,16 +70,42 @@ class JobChild:
         self._tell_warming: Tell | None = None
 
     @classmethod
-    async def start(cls, entry: str, folder: Path, blobs: Blobs, limits: Limits) -> Self:
-        """Starts a child in a folder of its own, which is made."""
-        folder.mkdir(parents=True)
-        child = await Child.start(entry, folder=folder, limits=limits)
+    async def start(
+        cls, entry: str, folder: Path, blobs: Blobs, limits: Limits, room: Room
+    ) -> Self:
+        """Starts a child behind walls in a folder of its own, which is made.
+
+        Args:
+            room: What it may touch besides that folder and the machine's lock files.
+
+        Raises:
+            EdgeconvError: CHILD_DIED when it ended at once.
+        """
+        own, inputs = folder / _OWN, folder / _INPUTS
+        for each in (own, inputs):
+            each.mkdir(parents=True)
+        reads = (inputs, *await asyncio.to_thread(lock_files), *room.reads)
+        try:
+            child = await Child.start(
+                entry, folder=own, limits=limits, room=replace(room, reads=reads)
+            )
+        except BaseException:
+            await asyncio.to_thread(remove_folder, folder)
+            raise
         return cls(child, folder, blobs)
 
     @property
     def pid(self) -> int:
         """Its process."""
         return self._child.pid
+
+    async def walls(self) -> Walls:
+        """Which walls stand around it.
+
+        Raises:
+            EdgeconvError: CHILD_DIED when it ended before it could say so.
+        """
+        return await self._child.walls()
 
     @property
     def alive(self) -> bool:
@@ -103,8 +135,8 @@ class JobChild:
                 tell(*self._warming_word)
             await asyncio.shield(self._warming)
         self._steps += 1
-        folder = self._folder / f"step{self._steps}"
-        scratch = self._folder / f"scratch{self._steps}"
+        folder = self._folder / _OWN / f"step{self._steps}"
+        scratch = self._folder / _OWN / f"scratch{self._steps}"
         folder.mkdir()
         scratch.mkdir()
         inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
@@ -143,7 +175,7 @@ class JobChild:
 
     async def _bring_in(self, given: Bundle) -> dict[str, Any]:
         if given.digest not in self._bundles:
-            folder = self._folder / f"input{len(self._bundles)}-{self._steps}"
+            folder = self._folder / _INPUTS / f"{len(self._bundles)}-{self._steps}"
             await asyncio.to_thread(bring_in, self._blobs, given.files, folder)
             self._bundles[given.digest] = folder
         folder = self._bundles[given.digest]

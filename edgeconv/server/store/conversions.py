@@ -182,6 +182,21 @@ class Conversions:
         return attempt
 
     @transaction
+    def note(self, tx: Transaction, conversion: str, attempt: int, note: dict[str, Any]) -> bool:
+        """Adds a note that is not there yet; False as in `step_changed`."""
+        record = _read(tx, conversion)
+        if record is None or not _is_live(tx, conversion, attempt):
+            return False
+        notes = [known.model_dump(mode="json") for known in record.notes]
+        if note not in notes:
+            tx.execute(
+                sa.update(conversions)
+                .where(conversions.c.id == conversion)
+                .values(notes=[*notes, note])
+            )
+        return True
+
+    @transaction
     def step_changed(
         self, tx: Transaction, conversion: str, attempt: int, body: dict[str, Any]
     ) -> bool:

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
+from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.bench.lock import exclusive_lock
 from edgeconv.cli import checks
 from edgeconv.cli.connect import Where
-from edgeconv.cli.kernel_walls import kernel_walls
+from edgeconv.sandbox.walls import LANDLOCK, Walls
 
 _REQUIREMENTS = ["click>=8", 'torch==2.13.0 ; extra == "server"', "onnx==1.23.2; extra == 'server'"]
 
@@ -38,12 +39,27 @@ def test_pins() -> None:
     assert checks.check_pins(_REQUIREMENTS, {}).state == "ok"
 
 
-def test_walls() -> None:
-    found = list(checks.check_walls({"landlock": True, "seccomp": False}))
+def test_walls_that_stand() -> None:
+    found = list(checks.check_walls(Walls(landlock=7, seccomp=True)))
     assert [(check.name, check.state) for check in found] == [
-        ("landlock", "ok"), ("seccomp", "warn"),
+        ("landlock", "ok"), ("seccomp", "ok"), ("walls", "ok"),
     ]  # fmt: skip
-    assert set(kernel_walls()) == {"landlock", "seccomp", "user namespaces"}
+    assert "version 7" in found[0].message
+
+
+def test_a_missing_wall_is_told_with_its_reason_and_what_follows() -> None:
+    missing = Walls(seccomp=True, reasons={LANDLOCK: "Function not implemented"})
+    landlock, seccomp, walls = checks.check_walls(missing)
+    assert (landlock.state, seccomp.state, walls.state) == ("warn", "ok", "warn")
+    assert "Function not implemented" in landlock.message
+    assert "read and write all files" in walls.message
+    assert "newer kernel" in walls.fix
+
+
+def test_a_child_that_can_not_be_started_is_a_failure() -> None:
+    (found,) = checks.check_walls(EdgeconvError(Reason.CHILD_DIED, "It died."))
+    assert found.state == "fail"
+    assert "It died." in found.message
 
 
 def test_the_lock_is_seen_to_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

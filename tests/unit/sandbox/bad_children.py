@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import mmap
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+from edgeconv.bench.memory import read_peak, reset_peak
 from edgeconv.sandbox.channel import MAX_LINE_BYTES, Channel
+from edgeconv.sandbox.enclose import enclose
+from edgeconv.sandbox.walls import Room
 
 WRITE_FD = int(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2].isdigit() else -1
 """The channel's descriptor, as the parent gave it to this process."""
@@ -136,3 +143,76 @@ def close_channel(channel: Channel) -> None:
     """Closes its end and lives on."""
     os.close(WRITE_FD)
     time.sleep(600)
+
+
+def enclose_again(channel: Channel) -> None:
+    """Builds walls once more, with too few descriptors for it, and tells which stand."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+    channel.send({"walls": enclose(Room(), Path.cwd()).to_json()})
+
+
+def enclose_beside_a_thread(channel: Channel) -> None:
+    """Builds walls while another thread runs, and tells which stand."""
+    done = threading.Event()
+    threading.Thread(target=done.wait).start()
+    channel.send({"walls": enclose(Room(), Path.cwd()).to_json()})
+    done.set()
+
+
+def work(channel: Channel) -> None:
+    """Does what a step does, and tells what was refused."""
+    aim = channel.receive() or {}
+    given, shared = Path(aim["given"]), Path(aim["shared"])
+    weights = (given / "model").read_text()
+
+    def make_and_remove() -> None:
+        Path("tmp/folder").mkdir()
+        Path("tmp/folder/a").write_text(weights)
+        Path("tmp/folder/a").rename("tmp/folder/b")
+        shutil.copyfile("tmp/folder/b", "copied")
+        Path("tmp/folder/b").unlink()
+        Path("tmp/folder").rmdir()
+
+    def run_threads() -> None:
+        thread = threading.Thread(target=(Path("tmp/threaded")).write_text, args=(weights,))
+        thread.start()
+        thread.join()
+        assert Path("tmp/threaded").read_text() == weights
+
+    def run_code_made_in_memory() -> None:
+        mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+
+    def read_about_itself() -> None:
+        assert Path("/proc/self/status").read_text()
+        assert read_peak().peak_bytes > 0
+        assert reset_peak()
+        assert Path("/proc/cpuinfo").read_text()
+        assert list(Path("/sys/devices/system/cpu").iterdir())
+
+    def use_libraries() -> None:
+        assert importlib.import_module("numpy").linalg.inv([[2.0]]) == 0.5
+        assert importlib.import_module("sqlite3").connect(":memory:")
+
+    def limit_itself() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.sched_setaffinity(0, os.sched_getaffinity(0))
+
+    faults: dict[str, str] = {}
+    for name, do in (
+        ("make files", make_and_remove),
+        ("write to what is shared", lambda: (shared / "made").write_text(weights)),
+        ("write to what may be read", lambda: (given / "model").write_text("")),
+        ("threads", run_threads),
+        ("code made in memory", run_code_made_in_memory),
+        ("read about itself", read_about_itself),
+        ("random bytes", lambda: os.close(os.open("/dev/urandom", os.O_RDONLY))),
+        ("throw away", lambda: Path("/dev/null").write_text("x")),
+        ("libraries", use_libraries),
+        ("limits", limit_itself),
+    ):
+        try:
+            do()
+        except Exception as fault:
+            # Whatever it is, it is told by name.
+            faults[name] = type(fault).__name__
+    channel.send({"faults": faults})

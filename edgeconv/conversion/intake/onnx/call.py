@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError
 from edgeconv.conversion.intake.onnx.model import Node, unsupported
+from edgeconv.conversion.intake.sizes import LARGEST_BYTES, LONGEST_AXIS, is_too_large
 
 Array = NDArray[Any]
 Value = torch.Tensor | Array | None
@@ -29,6 +30,10 @@ Handler = Callable[..., Results]
 HandlerT = Callable[[Handler], Handler]
 
 _NO_VALUE = object()
+_OF_BAD_ARGUMENTS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError,
+    RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,16 @@ class Call:
             return [int(each) for each in given]
         return None if value is None else self.ints(value, name)
 
+    def length(self, size: int) -> int:
+        """A length that a value of the model gives to an axis.
+
+        Raises:
+            EdgeconvError: OPERATOR_UNSUPPORTED when no tensor could have it.
+        """
+        if not 0 <= size <= LONGEST_AXIS:
+            raise self.refused(f"it makes an axis of {size} elements")
+        return size
+
     def refused(self, why: str) -> EdgeconvError:
         """The error for this node."""
         return unsupported(self.node.name, self.node.operator, why)
@@ -158,10 +173,14 @@ class Call:
         """
         try:
             results = handler(self, *values)
-        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+        except _OF_BAD_ARGUMENTS as error:
             words = str(error).strip().splitlines() or [type(error).__name__]
             raise self.refused(f"it can't be computed ({words[0][:200]})") from error
         made = results if isinstance(results, tuple) else (results,)
+        for tensor in made:
+            if is_too_large(tensor.shape, tensor.element_size()):
+                large = f"{list(tensor.shape)[:12]} of more than {LARGEST_BYTES >> 30} GiB"
+                raise self.refused(f"it makes a tensor {large}")
         unread = set(self.node.attributes) - self._read
         if unread:
             raise self.refused(f"its attribute {min(unread)!r} is not supported")

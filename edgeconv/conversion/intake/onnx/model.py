@@ -16,6 +16,7 @@ from onnx import TensorProto, numpy_helper
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
 from edgeconv.conversion.intake.onnx.external_data import check_external_data
+from edgeconv.conversion.intake.onnx.function_calls import check_function_calls
 from edgeconv.conversion.intake.onnx.scopes import Scope
 from edgeconv.recipe.signature import DeclaredTensor, DType
 
@@ -83,6 +84,7 @@ def read_model(path: Path) -> OnnxModel:
     proto = parse(path)
     check_external_data(proto, path.parent)
     if proto.functions:
+        check_function_calls(proto)
         proto = _without_functions(proto)
     opset = _opset(proto)
     graph = _Reader(path.parent, opset).graph(proto.graph, "", Scope(_given_names(proto.graph)))
@@ -222,7 +224,11 @@ class _Reader:
             if declared.default_value.name:
                 attributes[key] = self._attribute(declared.default_value, name, scope)
         for given in proto.attribute:
+            _check_kind(given, schema.attributes.get(given.name), name)
             attributes[given.name] = self._attribute(given, name, scope)
+        for key, declared in schema.attributes.items():
+            if declared.required and key not in attributes:
+                raise unreadable(name, f"its attribute {key!r} is missing")
         return Node(
             name=name,
             operator=proto.op_type,
@@ -245,13 +251,19 @@ class _Reader:
     def _attribute(self, proto: onnx.AttributeProto, node: str, scope: Scope) -> Any:
         if proto.type == onnx.AttributeProto.GRAPH:
             return self.graph(proto.g, f"{node}/", scope.inside(f"{node}/"))
-        value = onnx.helper.get_attribute_value(proto)
+        try:
+            value = onnx.helper.get_attribute_value(proto)
+        except ValueError as error:
+            raise unreadable(node, f"its attribute {proto.name!r} has no value") from error
         if isinstance(value, TensorProto):
             return self._array(value, f"{node}.{proto.name}")
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
         if isinstance(value, Sequence) and not isinstance(value, str):
-            return [each.decode() if isinstance(each, bytes) else each for each in value]
+            return [
+                each.decode("utf-8", "replace") if isinstance(each, bytes) else each
+                for each in value
+            ]
         return value
 
     def _array(self, proto: TensorProto, name: str) -> NDArray[Any]:
@@ -261,6 +273,14 @@ class _Reader:
         except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
             raise unreadable(name, f"its values can't be read ({error})") from error
         return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _check_kind(given: onnx.AttributeProto, declared: Any, node: str) -> None:
+    """Refuses a value of another type than the operator's schema says."""
+    if declared is not None and int(declared.type.value) != given.type:
+        kinds = {number: text for text, number in onnx.AttributeProto.AttributeType.items()}
+        why = f"its attribute {given.name!r} is of type {kinds.get(given.type, given.type)}"
+        raise unreadable(node, why)
 
 
 def _trimmed(names: Sequence[str]) -> tuple[str, ...]:

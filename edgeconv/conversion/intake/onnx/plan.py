@@ -6,6 +6,7 @@ rest becomes a list of steps. The walk computes shapes and types only, on fake t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +18,15 @@ from onnx.reference import ReferenceEvaluator
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from edgeconv.conversion.intake.onnx import operators
-from edgeconv.conversion.intake.onnx.call import Array, Call, Value, find_handler
-from edgeconv.conversion.intake.onnx.model import Graph, Node, OnnxModel, unsupported
+from edgeconv.conversion.intake.onnx.call import Array, Call, Handler, Value, find_handler
+from edgeconv.conversion.intake.onnx.model import (
+    Graph,
+    Node,
+    OnnxModel,
+    unreadable,
+    unsupported,
+)
+from edgeconv.conversion.intake.sizes import LARGEST_FOLDED_BYTES, LONGEST_AXIS, is_too_large
 from edgeconv.recipe.signature import TensorSpec
 
 operators.load()
@@ -176,14 +184,27 @@ class _Walk:
         handler = find_handler(node)
         if handler is None:
             return _evaluate(node, values)
+        if _may_grow(node, values):
+            self._run_without_values(node, handler, values)
         made = Call(node, fresh_tensor).run(handler, values)
         return [tensor.detach().contiguous().numpy().copy() for tensor in made]
+
+    def _run_without_values(self, node: Node, handler: Handler, values: Sequence[Value]) -> None:
+        """Refuses what would be too large, before memory is taken for it."""
+        with self._mode:
+            made = Call(node, fresh_tensor).run(handler, values)
+        if any(each.numel() * each.element_size() > LARGEST_FOLDED_BYTES for each in made):
+            raise unsupported(node.name, node.operator, "it makes a constant without measure")
 
     def _inline(self, node: Node, condition: Value) -> None:
         if not isinstance(condition, np.ndarray):
             why = "its condition is computed at run time"
             raise unsupported(node.name, node.operator, why, "Export the branch that is used.")
+        if condition.size != 1:
+            raise unreadable(node.name, "its condition is not one value")
         branch: Graph = node.attributes["then_branch" if condition.item() else "else_branch"]
+        if branch.inputs or len(branch.outputs) != len(node.outputs):
+            raise unreadable(node.name, "its branches have other inputs or outputs than it has")
         self.run(branch)
         for name, inner in zip(node.outputs, branch.outputs, strict=True):
             self.bind(name, self._values[inner])
@@ -234,8 +255,43 @@ _RANDOM = {
 }  # fmt: skip
 
 
+_GROWING = {
+    "AveragePool", "Conv", "ConvTranspose", "Expand", "LpPool", "MaxPool", "OneHot", "Pad",
+    "Resize", "Tile", "Upsample",
+}  # fmt: skip
+_GROWING_IN_EVALUATOR = {
+    "BlackmanWindow", "CenterCropPad", "Col2Im", "DFT", "HammingWindow", "HannWindow",
+    "MaxUnpool", "MelWeightMatrix", "STFT",
+}  # fmt: skip
+_SMALL = 1 << 24
+
+
+def _may_grow(node: Node, values: Sequence[Value]) -> bool:
+    """Whether a node of constants can make much more than it reads."""
+    sizes = (value.size for value in values if isinstance(value, np.ndarray))
+    return node.operator in _GROWING or math.prod(sizes) > _SMALL
+
+
+def _check_evaluated_size(node: Node, values: Sequence[Value]) -> None:
+    """Refuses what the evaluator would take memory for without measure."""
+    given = [value for value in values if isinstance(value, np.ndarray) and value.size]
+    length = 0.0
+    if node.operator == "ConstantOfShape" and given:
+        if is_too_large([int(size) for size in given[0].flat], 1):
+            length = math.inf
+    elif node.operator == "Range" and len(given) == 3:
+        start, limit, step = (float(each.flat[0]) for each in given)
+        length = (limit - start) / step if step else math.inf
+    elif node.operator in _GROWING_IN_EVALUATOR:
+        lengths = (float(each.max()) for each in given if each.dtype.kind == "i")
+        length = max(lengths, default=0.0)
+    if length > LONGEST_AXIS:
+        raise unsupported(node.name, node.operator, "it makes a tensor without measure")
+
+
 def _evaluate(node: Node, values: Sequence[Value]) -> Sequence[Array]:
     """Computes a node of constants with the standard's own reference evaluator."""
+    _check_evaluated_size(node, values)
     try:
         given = {f"i{place}": value for place, value in enumerate(values) if value is not None}
         inputs = [f"i{place}" if value is not None else "" for place, value in enumerate(values)]

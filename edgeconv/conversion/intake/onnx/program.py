@@ -16,6 +16,7 @@ from edgeconv.conversion.intake.onnx.interpreter import Interpreter
 from edgeconv.conversion.intake.onnx.model import OnnxModel, read_model
 from edgeconv.conversion.intake.onnx.plan import Plan, make_plan
 from edgeconv.conversion.intake.sealing import seal
+from edgeconv.conversion.intake.sizes import check_inputs
 from edgeconv.conversion.program import Program
 from edgeconv.recipe.signature import DeclaredTensor, TensorSpec, resolve_shapes
 from edgeconv.results.effect import Effect, Note
@@ -71,9 +72,11 @@ def static_inputs(
         EdgeconvError: SHAPE_INVALID, DIMENSION_UNKNOWN.
     """
     resolved = resolve_shapes(declared, shapes)
-    return tuple(
+    inputs = tuple(
         TensorSpec(name=each.name, dtype=each.dtype, shape=resolved[each.name]) for each in declared
     )
+    check_inputs(inputs)
+    return inputs
 
 
 def take_onnx(

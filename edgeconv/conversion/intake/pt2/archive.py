@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import zipfile
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
+from edgeconv.conversion.intake.formats import DAMAGED_ZIP
 from edgeconv.conversion.intake.pt2.expressions import is_safe_expression
+from edgeconv.conversion.intake.sizes import LARGEST_BYTES
 
 _MODEL = "models/model.json"
 _WEIGHTS = "data/weights/model_weights_config.json"
@@ -44,6 +47,9 @@ _TARGET = re.compile(
 # It reads any file of the machine.
 _FORBIDDEN = re.compile(r"torch\.ops\.aten\.(?:from_file|_print)\b")
 _TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
+_WIDEST_ITEM = 8
+# Tensors that share values get copies of their own.
+_MOST_COPIES = 64
 _KEPT_METADATA = {"nn_module_stack"}
 
 
@@ -73,7 +79,7 @@ def check_archive(path: Path) -> CheckedArchive:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path.name)
             return _clean(members, path.name)
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+    except DAMAGED_ZIP as error:
         raise _unreadable(path.name, f"its archive is damaged ({error})") from error
 
 
@@ -131,6 +137,11 @@ def _json(members: dict[str, bytes], name: str, file: str) -> dict[str, Any]:
         raise _unreadable(file, f"member {name!r} is no JSON ({error})") from error
     if not isinstance(value, dict):
         raise _unreadable(file, f"member {name!r} is no JSON object")
+    if b"\\u" in members[name]:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise _unreadable(file, f"member {name!r} has half a character") from error
     return value
 
 
@@ -147,6 +158,18 @@ def _check_payload(config: dict[str, Any], name: str, kept: dict[str, bytes], fi
             raise _unsafe(key, f"its values stand in {entry.get('path_name')!r}")
         if target not in kept:
             raise _unreadable(file, f"the values of {key!r} are missing")
+    most = max(LARGEST_BYTES, _MOST_COPIES * sum(len(data) for data in kept.values()))
+    if sum(_claimed_bytes(entry.get("tensor_meta")) for entry in entries.values()) > most:
+        raise _unreadable(file, "its tensors are far larger than their values")
+
+
+def _claimed_bytes(meta: Any) -> int:
+    """Bytes that a tensor would have as a copy of its own; strides may repeat few values."""
+    sizes = meta.get("sizes") if isinstance(meta, dict) else None
+    if not isinstance(sizes, list):
+        return 0
+    known = (each.get("as_int") for each in sizes if isinstance(each, dict))
+    return _WIDEST_ITEM * math.prod(size for size in known if isinstance(size, int))
 
 
 def _check_model(model: dict[str, Any]) -> None:

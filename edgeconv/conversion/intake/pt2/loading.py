@@ -13,7 +13,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.export.pt2_archive._package import load_pt2
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.conversion.intake.pt2.archive import check_archive
+from edgeconv.conversion.intake.pt2.archive import CheckedArchive, check_archive
 from edgeconv.conversion.intake.pt2.functional import make_functional
 from edgeconv.conversion.intake.pt2.output_names import output_names
 from edgeconv.conversion.intake.sealing import check_inference
@@ -56,9 +56,12 @@ def load_program(path: Path) -> LoadedProgram:
     """
     checked = check_archive(path)
     try:
-        exported = load_pt2(checked.content).exported_programs["model"]
+        return _loaded(checked)
+    except EdgeconvError:
+        raise
     except Exception as error:
-        # The deserializer raises whatever its parts raise on a program that is not whole.
+        # torch's reader and its rewrites raise whatever their parts raise on a program that
+        # is not whole.
         words = str(error).strip().splitlines() or [type(error).__name__]
         raise EdgeconvError(
             Reason.MODEL_UNREADABLE,
@@ -67,6 +70,10 @@ def load_program(path: Path) -> LoadedProgram:
             fix="Export it again with the torch of this service.",
             file=path.name,
         ) from error
+
+
+def _loaded(checked: CheckedArchive) -> LoadedProgram:
+    exported = load_pt2(checked.content).exported_programs["model"]
     exported, rewritten = make_functional(exported)
     check_inference(exported)
     notes = [*checked.notes, *([_REWRITTEN] if rewritten else [])]

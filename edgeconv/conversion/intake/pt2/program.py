@@ -13,6 +13,7 @@ from torch.utils import _pytree
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.intake.pt2.loading import LoadedProgram, load_program
 from edgeconv.conversion.intake.sealing import seal
+from edgeconv.conversion.intake.sizes import check_inputs
 from edgeconv.conversion.program import Program
 from edgeconv.recipe.signature import DeclaredTensor, TensorSpec, resolve_shapes
 from edgeconv.results.effect import Effect, Note
@@ -86,10 +87,12 @@ def _static_inputs(
     loaded: LoadedProgram, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[TensorSpec, ...]:
     resolved = resolve_shapes(loaded.inputs, shapes, loaded.ranges)
-    return tuple(
+    inputs = tuple(
         TensorSpec(name=each.name, dtype=each.dtype, shape=resolved[each.name])
         for each in loaded.inputs
     )
+    check_inputs(inputs)
+    return inputs
 
 
 def _origins(saved: ExportedProgram, traced: ExportedProgram) -> dict[str, str]:

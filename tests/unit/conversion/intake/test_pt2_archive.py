@@ -264,3 +264,67 @@ def test_the_clean_archive_holds_no_samples_guards_or_traces(saved: bytes, tmp_p
         text = archive.read("model/models/model.json").decode()
     assert "stack_trace" not in text
     assert json.loads(text)["guards_code"] == []
+
+
+def test_a_member_whose_name_is_no_text_is_unreadable(saved: bytes, tmp_path: Path) -> None:
+    path = _rewritten(saved, tmp_path, lambda members: members.update({"extra/é": b""}))
+    path.write_bytes(path.read_bytes().replace("extra/é".encode(), b"extra/\xff\xfe"))
+    assert _refusal(tmp_path).reason is Reason.MODEL_UNREADABLE
+
+
+def test_half_a_character_in_the_json_is_unreadable(saved: bytes, tmp_path: Path) -> None:
+    def plant(model: dict[str, Any]) -> None:
+        model["graph_module"]["graph"]["nodes"][0]["name"] = "\ud800"
+
+    _rewritten(saved, tmp_path, _edit(MODEL, plant))
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "half a character" in error.message
+
+
+def test_a_tensor_far_larger_than_its_values_is_unreadable(saved: bytes, tmp_path: Path) -> None:
+    """Strides of 0 are within any data; as a copy of its own it would fill the memory."""
+
+    def plant(weights: dict[str, Any]) -> None:
+        meta = weights["config"]["layer.bias"]["tensor_meta"]
+        meta.update(sizes=[{"as_int": 2**20}] * 2, strides=[{"as_int": 0}] * 2)
+
+    _rewritten(saved, tmp_path, _edit(WEIGHTS, plant))
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "larger than their values" in error.message
+
+
+@pytest.mark.parametrize("axis", [6, -9, 2**40])
+def test_a_rewrite_that_fails_is_no_fault_of_the_service(tmp_path: Path, axis: int) -> None:
+    class InPlace(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            made = torch.zeros(2, 4)
+            made[:, 1:] = x[:, :3]
+            return torch.cat([made, x]).clamp_(0, 1).unsqueeze(0)
+
+    honest = tmp_path / "honest.pt2"
+    torch.export.save(torch.export.export(InPlace().eval(), (torch.rand(2, 4),)), honest)
+    folder = tmp_path / "model"
+    folder.mkdir()
+
+    def plant(model: dict[str, Any]) -> None:
+        [last] = (
+            each for each in model["graph_module"]["graph"]["nodes"] if "unsqueeze" in each["name"]
+        )
+        last["inputs"][1]["arg"] = {"as_int": axis}
+
+    _rewritten(honest.read_bytes(), folder, _edit(MODEL, plant))
+    assert _refusal(folder).reason is Reason.MODEL_UNREADABLE
+
+
+def test_a_program_that_computes_without_measure_is_refused(tmp_path: Path) -> None:
+    class Grows(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.expand(2**20, 4096, 4).sum((0, 1))
+
+    torch.export.save(torch.export.export(Grows().eval(), (torch.rand(1, 4),)), tmp_path / "m.pt2")
+    with pytest.raises(EdgeconvError) as caught:
+        take_in(tmp_path, "sha256:0", {}, lambda fraction, words: None)
+    assert caught.value.reason is Reason.OPERATOR_UNSUPPORTED
+    assert "GiB" in caught.value.message

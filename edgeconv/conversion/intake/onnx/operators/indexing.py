@@ -120,7 +120,7 @@ def _no_reduction(call: Call) -> None:
 @operator("OneHot", 9, 11, 28)
 def one_hot(call: Call, indices: Value, depth: Value, values: Value) -> Results:
     """By comparison: an index out of range gives a row of off values."""
-    size = int(call.number(depth, "depth"))
+    size = call.length(int(call.number(depth, "depth")))
     off, on = call.constant(values, "values").reshape(2)
     places = call.tensor(indices).to(torch.int64)
     axis = normal_axis(int(call.attr("axis")), places.ndim + 1)

@@ -56,6 +56,7 @@ def _copied(
     size = value.shape[axis]
     places = np.arange(size)[max(0, -before) : size - max(0, -after)]
     grown = (max(0, before), max(0, after))
+    call.length(size + sum(grown))
     places = np.pad(places, grown, mode=_NUMPY_MODE[mode])  # type: ignore[call-overload]
     last = axis == value.ndim - 1 and value.ndim in (2, 3)
     if mode == "reflect" and last and 0 <= min(before, after) <= max(before, after) < size:

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from edgeconv.conversion.intake.onnx.call import Array, Call, Results, Value, normal_axis, operator
+from edgeconv.conversion.intake.sizes import is_too_large
 
 _NEARLY = 1e-6
 
@@ -117,6 +118,10 @@ def _resized(call: Call, value: torch.Tensor, axes: list[Axis], manner: Manner) 
     changed = [place for place, axis in enumerate(axes) if _changes(axis, manner)]
     if not changed:
         return value
+    for place in changed:
+        call.length(axes[place].out)
+    if is_too_large([axis.out for axis in axes], value.element_size()):
+        raise call.refused(f"it makes a tensor {[axis.out for axis in axes]}")
     if manner.mode == "nearest":
         return _nearest(call, value, axes, changed, manner)
     if _torch_linear(value, axes, changed, manner):

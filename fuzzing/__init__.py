@@ -1,0 +1,1 @@
+"""Hostile model files, made by mutators that know the structure, and what becomes of them."""

@@ -1,0 +1,39 @@
+"""Entry points of job children for tests of what they may touch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeconv.sandbox.channel import Channel
+
+
+def spoil_inputs(channel: Channel) -> None:
+    """Tries to change what it was given, and to lead the next input to another place."""
+    message = channel.receive()
+    assert message is not None
+    source = Path(message["inputs"]["source"]["folder"])
+    (file,) = source.iterdir()
+
+    def lead_away() -> None:
+        source.parent.rename(source.parent.with_name("moved"))
+        source.parent.symlink_to("/tmp")
+
+    tries: dict[str, Callable[[], object]] = {
+        "make writable": lambda: file.chmod(0o600),
+        "write": lambda: file.write_text("spoilt"),
+        "remove": file.unlink,
+        "add": lambda: (source / "added").write_text("x"),
+        "make a folder beside": (source.parent / "1-1").mkdir,
+        "lead away": lead_away,
+        "read a sibling": lambda: os.listdir(source.parents[2]),  # noqa: PTH208
+    }
+    worked = []
+    for name, do in tries.items():
+        try:
+            do()
+        except OSError:
+            continue
+        worked.append(name)
+    channel.send({"done": {"worked": worked}})
