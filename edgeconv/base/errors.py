@@ -92,6 +92,18 @@ class Reason(Enum):
     EXTRA_MISSING = (Status.UNIMPLEMENTED, "A part of edgeconv is not installed.")
     STATE_LOCKED = (Status.FAILED_PRECONDITION, "Another server uses the state folder.")
     STATE_UNWRITABLE = (Status.FAILED_PRECONDITION, "The state folder can't be made or written.")
+    DATABASE_UNAVAILABLE = (
+        Status.UNAVAILABLE,
+        "The server's database does not answer, or not in time.",
+    )
+    DATABASE_NEWER = (
+        Status.FAILED_PRECONDITION,
+        "A newer edgeconv has changed the database's tables.",
+    )
+    BLOBS_ELSEWHERE = (
+        Status.FAILED_PRECONDITION,
+        "The folder of blobs is not the one that the database's files lie in.",
+    )
     OUTPUT_UNWRITABLE = (Status.FAILED_PRECONDITION, "The place for the result can't be written.")
     SERVER_UNREACHABLE = (Status.UNAVAILABLE, "No server answers at the address.")
     BLOB_DAMAGED = (Status.DATA_LOSS, "A stored blob does not have its digest.")

@@ -31,6 +31,7 @@ from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.probe import walls_here
 from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.blobs.identity import check_identity, identity_of
 from edgeconv.server.changes import QUEUE, Changes
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
@@ -41,8 +42,9 @@ from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
-from edgeconv.server.store.database import dispatch
+from edgeconv.server.store.connections import TimeLimits, dispatch
 from edgeconv.server.store.store import Store
+from edgeconv.server.store.urls import database_url
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,6 +75,11 @@ class ServerSettings:
         child_room: What it may touch besides its own folder.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
+        database: URL of a PostgreSQL that it shares with other servers, for the store and the
+            queues; empty for files in the state folder. It may hold a password.
+        blobs: Folder for blobs, which all servers of one database share; None for one in the
+            state folder.
+        time_limits: How long what is asked of a database may take.
     """
 
     state: Path
@@ -90,6 +97,9 @@ class ServerSettings:
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
     awaited_device: str = ""
+    database: str = field(default="", repr=False)
+    blobs: Path | None = None
+    time_limits: TimeLimits = field(default_factory=TimeLimits)
 
 
 async def serve(
@@ -99,17 +109,18 @@ async def serve(
 
     Raises:
         EdgeconvError: STATE_LOCKED when another server uses the state folder;
-            FIELD_INVALID when it can't listen there, or must not.
+            FIELD_INVALID when it can't listen there, or must not, or for a bad URL of a
+            database; DATABASE_UNAVAILABLE, DATABASE_NEWER, BLOBS_ELSEWHERE, STATE_UNWRITABLE.
     """
     if not _is_heard_by_this_machine_alone(settings):
         _check_not_encrypted_is_wanted(settings)
         await _check_walls(settings)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(locked(settings.state))
-        tools = await _open(settings, folder, stack)
+        store, tools = await _open(settings, folder, stack)
         engine = await _open_engine(settings, folder, tools, stack)
         services = ServiceTools(
-            tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
+            store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
             tools.toolchain, settings.awaited_device,
         )  # fmt: skip
@@ -121,11 +132,16 @@ async def serve(
         stack.push_async_callback(_cancelled, sweeper)
         ready(write_endpoint(settings.state, address, version=__version__))
         await stop.wait()
+        store.end_patience()
         # Watchers and long polls would keep the server for their whole time.
         tools.changes.touch([QUEUE])
 
 
-async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack) -> Tools:
+async def _open(
+    settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack
+) -> tuple[Store, Tools]:
+    """The store for calls, which are told when the database is lost, and what jobs work with:
+    their store waits for it."""
     clock: Clock = SystemClock()
     changes = Changes()
     progress = ProgressBoard(changes.touch)
@@ -135,25 +151,25 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         changes.touch(topics)
 
     store = await Store.open(
-        f"sqlite:///{folder.database}",
-        clock=clock,
+        database_url(settings.database, folder.database),
         touch=touch,
         lease_s=settings.lease_s,
         silence_s=settings.silence_s,
+        limits=settings.time_limits,
     )
     stack.push_async_callback(store.close)
+    blobs = await _open_blobs(settings, folder, store)
     if folder.scratch.exists():
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
     folder.scratch.mkdir(mode=0o700)
-    blobs = Blobs.local(folder.blobs)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
         room=settings.child_room, idle_s=settings.child_idle_s,
     )  # fmt: skip
     stack.push_async_callback(children.close)
-    return Tools(
-        store=store,
+    tools = Tools(
+        store=store.patient(),
         blobs=blobs,
         children=children,
         changes=changes,
@@ -164,6 +180,16 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         toolchain=await asyncio.to_thread(toolchain),
         cpu_class=cpu_class(),
     )
+    return store, tools
+
+
+async def _open_blobs(settings: ServerSettings, folder: StateFolder, store: Store) -> Blobs:
+    """Blobs, in the folder that the database's files lie in."""
+    place = settings.blobs or folder.blobs
+    if settings.database or settings.blobs:
+        found = await asyncio.to_thread(identity_of, place)
+        check_identity(place, found, await store.installation.blobs(found))
+    return Blobs.local(place)
 
 
 async def _open_engine(
@@ -176,7 +202,7 @@ async def _open_engine(
         await taken_up.wait()
         await _run(tools, engine, job)
 
-    database = dispatch(f"sqlite:///{folder.dispatch}")
+    database = dispatch(database_url(settings.database, folder.dispatch), settings.time_limits)
     stack.callback(database.dispose)
     engine = await DbosEngine.open(
         tools.executor, run,
@@ -299,6 +325,7 @@ async def _sweep_forever(tools: Tools, engine: Engine, settings: ServerSettings)
     while True:
         try:
             await tools.store.executors.beat(tools.executor)
+            await tools.store.database.forget_marks()
             await _start_lost(tools, engine)
             await _end_needless(tools, engine)
             await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))

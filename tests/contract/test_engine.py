@@ -15,7 +15,7 @@ import pytest
 
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind, RunJob
-from edgeconv.server.store.database import dispatch
+from edgeconv.server.store.connections import dispatch
 
 Make = Callable[..., Awaitable[Engine]]
 EXECUTOR = "me"
@@ -299,7 +299,7 @@ PROGRAM = """
 import asyncio, sys
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Job, JobKind
-from edgeconv.server.store.database import dispatch
+from edgeconv.server.store.connections import dispatch
 async def run(job):
     print(job.resource, flush=True)
     try:
