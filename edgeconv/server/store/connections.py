@@ -99,10 +99,10 @@ def _limit_statements(engine: sa.Engine, limits: TimeLimits) -> None:
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
-        with connection.cursor() as cursor:
-            for name, limit_s in settings.items():
-                cursor.execute(f"SET {name} = {round(limit_s * 1000)}")
-        connection.commit()
+        connection.autocommit = True
+        for name, limit_s in settings.items():
+            connection.execute(f"SET {name} = {round(limit_s * 1000)}")
+        connection.autocommit = False
 
 
 def _set_pragmas(connection: sqlite3.Connection, limits: TimeLimits) -> None:

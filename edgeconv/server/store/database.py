@@ -46,6 +46,11 @@ _OUTAGE_PAUSE_S = 0.25
 _CUT_S = 1.0
 _OLD_MARK_NS = 7 * 24 * 3600 * NS_PER_S
 
+_MARK_LAST = sa.text(
+    "INSERT INTO commit_marks (mark, create_ns) SELECT :mark, :create_ns"
+    " WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
+)
+
 
 class Transaction:
     """A transaction under way.
@@ -279,11 +284,8 @@ def _mark_first(tx: Transaction, mark: str) -> bool:
 
 def _mark_last(tx: Transaction, mark: str) -> bool:
     """Marks a transaction if it has written; one that has only read may be done anew."""
-    wrote = sa.text("pg_current_xact_id_if_assigned() IS NOT NULL")
-    values = sa.select(sa.literal(mark), sa.literal(time.time_ns(), sa.BigInteger)).where(wrote)
-    return (
-        tx.execute(sa.insert(commit_marks).from_select(["mark", "create_ns"], values)).rowcount == 1
-    )
+    done = tx.connection.execute(_MARK_LAST, {"mark": mark, "create_ns": time.time_ns()})
+    return done.rowcount == 1
 
 
 class _News:
@@ -332,4 +334,6 @@ def transaction(
 def insert_new(tx: Transaction, table: sa.Table, values: dict[str, Any]) -> bool:
     """Inserts a row unless one of its key exists; whether it did."""
     make = postgresql_insert if tx.connection.dialect.name == "postgresql" else sqlite_insert
-    return tx.execute(make(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+    insert = make(table).values(**values).on_conflict_do_nothing()
+    # Without it an INSERT is not counted everywhere.
+    return tx.execute(insert.execution_options(preserve_rowcount=True)).rowcount == 1
