@@ -55,15 +55,14 @@ def connected(url: str | sa.URL, limits: TimeLimits) -> sa.Engine:
 def dispatch(url: str | sa.URL, limits: TimeLimits = TimeLimits()) -> sa.Engine:
     """Connections to a database of queues, whose tables and transactions are not the store's.
 
-    On SQLite it is a file of its own: nothing of the store waits for its one writer. A connection
-    is used and closed by one thread: DBOS ends without waiting for all of its threads.
+    On SQLite it is a file of its own: nothing of the store waits for its one writer.
     """
     known = with_driver(url)
     if known.get_backend_name() != "sqlite":
         engine = sa.create_engine(known, connect_args=_connect_args(limits))
         _limit_statements(engine, limits)
         return engine
-    engine = sa.create_engine(known, poolclass=sa.NullPool)
+    engine = sa.create_engine(known)
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: object) -> None:
