@@ -131,6 +131,7 @@ class EdgeconvError(Exception):
         message: One sentence that names the field, node or file.
         fix: What the user can do, one sentence; empty when nothing.
         violations: Fields that are wrong, when it is a matter of fields.
+        retry_s: Seconds after which the same call may well succeed; 0 when it would not.
         metadata: Every dynamic value of the message, as strings.
     """
 
@@ -141,6 +142,7 @@ class EdgeconvError(Exception):
         *,
         fix: str = "",
         violations: Iterable[FieldViolation] = (),
+        retry_s: float = 0.0,
         **metadata: object,
     ) -> None:
         super().__init__(message)
@@ -148,6 +150,7 @@ class EdgeconvError(Exception):
         self.message = message
         self.fix = fix
         self.violations = tuple(violations)
+        self.retry_s = retry_s
         self.metadata = {key: str(value) for key, value in metadata.items()}
 
     def __str__(self) -> str:

@@ -33,6 +33,7 @@ from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.blobs.identity import check_identity, identity_of
 from edgeconv.server.changes import QUEUE, Changes
+from edgeconv.server.engine.bounded import BoundedEngine
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
 from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
@@ -120,7 +121,8 @@ async def serve(
         store, tools = await _open(settings, folder, stack)
         engine = await _open_engine(settings, folder, tools, stack)
         services = ServiceTools(
-            store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
+            store, tools.blobs, BoundedEngine(engine, settings.time_limits.answer_s),
+            tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
             tools.toolchain, settings.awaited_device,
         )  # fmt: skip
@@ -322,8 +324,10 @@ def _listen(server: grpc.aio.Server, listen: str, last: int) -> str:
 
 
 async def _sweep_forever(tools: Tools, engine: Engine, settings: ServerSettings) -> None:
+    finished = False
     while True:
         try:
+            finished = finished or await tools.store.finish_migrations()
             await tools.store.executors.beat(tools.executor)
             await tools.store.database.forget_marks()
             await _start_lost(tools, engine)

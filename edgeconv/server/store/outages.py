@@ -53,6 +53,10 @@ _LOST_CLASSES = ("08", "57P")
 """Connection exceptions, and what an operator's stop of the database brings with it."""
 
 
+RETRY_S = 2.0
+"""When whoever was refused may come again."""
+
+
 @dataclass
 class Outage(Exception):
     """A transaction broke off for no fault of its own; it was not committed, or that is in doubt.
@@ -77,6 +81,7 @@ class Outage(Exception):
             Reason.DATABASE_UNAVAILABLE,
             _SAID[self.trouble],
             fix="Try again in a while. Jobs wait for the database and go on by themselves.",
+            retry_s=RETRY_S,
         )
 
 

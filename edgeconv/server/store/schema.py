@@ -52,18 +52,14 @@ def upgrade(engine: sa.Engine, migrations: Migrations = OURS) -> None:
         _run(engine, migrations, f"{migrations.pre[-1]}")
 
 
-def finish(engine: sa.Engine, migrations: Migrations = OURS, *, dead_ns: int, now_ns: int) -> bool:
-    """Runs the `post` migrations, unless a server of older code may live; whether all are done.
-
-    Args:
-        dead_ns: A server without a heartbeat for so long is dead.
-    """
+def finish(engine: sa.Engine, migrations: Migrations = OURS) -> bool:
+    """Runs the `post` migrations, unless an executor of older code lives; whether all are done."""
     if not migrations.post:
         return True
     with engine.connect() as connection:
         if migrations.post[-1] in _revisions(connection):
             return True
-        if _older_live(connection, migrations.newest, now_ns - dead_ns):
+        if _older_lives(connection, migrations.newest):
             return False
     # None of older code can start any more: it finds a database that is newer.
     _run(engine, migrations, migrations.post[-1])
@@ -98,11 +94,9 @@ def _revisions(connection: sa.Connection) -> set[str]:
     return set(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars())
 
 
-def _older_live(connection: sa.Connection, newest: str, since_ns: int) -> bool:
-    older = sa.text(
-        "SELECT 1 FROM executors WHERE revision < :newest AND heartbeat_ns >= :since LIMIT 1"
-    )
-    return connection.execute(older, {"newest": newest, "since": since_ns}).first() is not None
+def _older_lives(connection: sa.Connection, newest: str) -> bool:
+    older = sa.text("SELECT 1 FROM executors WHERE revision < :newest LIMIT 1")
+    return connection.execute(older, {"newest": newest}).first() is not None
 
 
 def _check_not_newer(found: set[str], migrations: Migrations) -> None:

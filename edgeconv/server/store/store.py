@@ -100,14 +100,10 @@ class Store:
         """Lets nobody wait for a lost database any longer."""
         self.database.end_patience()
 
-    async def finish_migrations(self, *, dead_ns: int) -> bool:
-        """Removes what only older servers needed, once none may live; whether that is done.
-
-        Args:
-            dead_ns: A server without a heartbeat for so long is dead.
-        """
-        now_ns = await self.database.run(lambda tx: tx.now_ns)
-        return await asyncio.to_thread(finish, self.database.engine, dead_ns=dead_ns, now_ns=now_ns)
+    async def finish_migrations(self) -> bool:
+        """Removes what only older servers needed, once none of them lives; whether that is
+        done."""
+        return await asyncio.to_thread(finish, self.database.engine)
 
     async def close(self) -> None:
         """Waits for what runs and closes the database."""
