@@ -117,4 +117,4 @@ def outage_of(error: sa.exc.SQLAlchemyError) -> Outage | None:
     if trouble is Trouble.FAULT:
         return None
     cause = getattr(error, "orig", None) or error
-    return Outage(trouble, clause(str(cause)))
+    return Outage(trouble, clause(" ".join(str(cause).split())))
