@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import threading
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,7 +95,7 @@ class Life:
         self._tools = tools
         self._dead_s = dead_s
         self._alone = alone
-        self._beaten = self._steady = -1.0
+        self._silent_ns = round(dead_s * NS_PER_S)
 
     async def begin(self) -> None:
         """Makes this executor known."""
@@ -104,7 +103,6 @@ class Life:
         await executors.enter(self._tools.executor)
         if self._alone:
             await executors.declare_others_dead(self._tools.executor)
-        self._beaten = self._steady = time.monotonic()
 
     async def go_on(self) -> None:
         """Beats until this executor is declared dead.
@@ -123,16 +121,11 @@ class Life:
                 _LOG.exception("the heartbeat failed")
 
     async def judge(self) -> None:
-        """Declares dead who was silent for too long.
-
-        Not by one who did not hear the others itself: after the database was away, all have
-        been silent.
-        """
-        if self._alone or time.monotonic() - self._steady < self._dead_s:
+        """Declares dead who was silent for too long."""
+        if self._alone:
             return
-        silent_ns = round(self._dead_s * NS_PER_S)
         executors = self._tools.store.executors
-        for dead in await executors.declare_dead(self._tools.executor, silent_ns=silent_ns):
+        for dead in await executors.declare_dead(self._tools.executor, silent_ns=self._silent_ns):
             _LOG.warning("server %s is silent for %g s and taken for dead", dead, self._dead_s)
 
     async def end(self, store: Store) -> None:
@@ -147,7 +140,8 @@ class Life:
             _LOG.warning("the end of this server could not be written down: %s", error.message)
 
     async def _beat(self) -> None:
-        if not await self._tools.store.executors.beat(self._tools.executor):
+        executors = self._tools.store.executors
+        if not await executors.beat(self._tools.executor, silent_ns=self._silent_ns):
             raise EdgeconvError(
                 Reason.DECLARED_DEAD,
                 f"This server was silent for more than {self._dead_s:g} s, so another one took it"
@@ -156,10 +150,6 @@ class Life:
                 " database too slow.",
                 executor=self._tools.executor,
             )
-        now = time.monotonic()
-        if now - self._beaten > self._dead_s / 2:
-            self._steady = now
-        self._beaten = now
 
 
 @contextmanager

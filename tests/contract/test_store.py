@@ -281,15 +281,34 @@ def test_a_dead_owners_step_is_taken_over_and_the_late_result_refused(play: Play
         assert await steps.claim("k", "s", "dead") == StepClaim(1)
         await executors.enter("alive")
         assert await steps.claim("k", "s", "alive") == StepBusy()
-        case.clock.advance(60 * S)
-        assert await executors.beat("alive")
+        for _ in range(6):
+            case.clock.advance(10 * S)
+            assert await executors.beat("alive", silent_ns=59 * S)
         assert await executors.declare_dead("alive", silent_ns=61 * S) == []
         assert await executors.declare_dead("alive", silent_ns=59 * S) == ["dead"]
-        assert not await executors.beat("dead")
+        assert not await executors.beat("dead", silent_ns=59 * S)
         assert await steps.claim("k", "s", "alive") == StepClaim(2)
         assert not await steps.finish("k", 1, StepOutput(facts={"late": True}))
         assert await steps.finish("k", 2, StepOutput(facts={"late": False}))
         assert (await steps.output("k")) == StepOutput(facts={"late": False})
+
+    play(scenario)
+
+
+def test_who_was_not_heard_itself_declares_nobody_dead(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        executors = case.store.executors
+        for name in ("judge", "other"):
+            await executors.enter(name)
+        case.clock.advance(60 * S)
+        # The database was away from all of them.
+        assert await executors.declare_dead("judge", silent_ns=30 * S) == []
+        assert await executors.declare_dead("nobody", silent_ns=30 * S) == []
+        for _ in range(3):
+            assert await executors.beat("judge", silent_ns=30 * S)
+            assert await executors.declare_dead("judge", silent_ns=30 * S) == []
+            case.clock.advance(10 * S)
+        assert await executors.declare_dead("judge", silent_ns=30 * S) == ["other"]
 
     play(scenario)
 

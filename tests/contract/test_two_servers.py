@@ -32,7 +32,7 @@ async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     state = Path(sys.argv[1])
     settings = ServerSettings(
-        state, database=sys.argv[2],
+        state, database=sys.argv[2], blobs=state.parent / "blobs",
         child_entry=sys.argv[3], child_room=Room(writes=(state.parent,)),
         executor_dead_s=2.0, sweep_s=0.2, poll_s=0.05,
     )

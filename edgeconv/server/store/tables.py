@@ -130,8 +130,9 @@ agents = sa.Table(
 
 executors = sa.Table(
     "executors", metadata,
-    # Of its code: the newest migration that it knows.
-    _text("executor", key=True), _number("heartbeat_ns"), _text("revision"),
+    # `steady_ns`: since when it beats without a pause. `revision`: the newest migration that
+    # its code knows.
+    _text("executor", key=True), _number("heartbeat_ns"), _number("steady_ns"), _text("revision"),
 )  # fmt: skip
 
 requests = sa.Table(
