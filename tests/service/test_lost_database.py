@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from google.rpc import error_details_pb2, status_pb2
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.base.state_folder import read_endpoint
+from edgeconv.base.state_folder import StateFolder, read_endpoint
 from edgeconv.client.aio import AsyncClient
 from edgeconv.server.store.connections import TimeLimits
 from edgeconv.testing.postgresql import Cluster
@@ -214,5 +215,35 @@ def test_servers_do_not_take_each_other_for_dead_because_the_database_was_gone(
                 "inspect", "reference", "direct", "verify", "fp16", "verify",
             ]  # fmt: skip
             assert (first.returncode, second.returncode) == (None, None)
+
+    asyncio.run(scenario())
+
+
+def test_an_embedded_database_that_another_process_has_locked_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    gate = tmp_path / "gate"
+
+    async def scenario() -> None:
+        limits = TimeLimits(lock_s=0.3, again_s=0.2, answer_s=3)
+        async with quick_service(tmp_path, time_limits=limits, sweep_s=0.1) as service:
+            model = await service.model(gates={"fp16": str(gate)})
+            made = await service.client.create_conversion(model, recipe=TWO)
+            await _until_running(service, "fp16")
+            path = StateFolder(tmp_path / "state").database
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                gate.touch()
+                # The sweep waits, too: calls must not stand behind it.
+                for _ in range(3):
+                    await _unavailable(service.client.get_conversion(made.name))
+            async with asyncio.timeout(60):
+                while True:
+                    with suppress(EdgeconvError):
+                        ended = await service.client.get_conversion(made.name)
+                        if ended.state == conversions_pb2.CONVERSION_STATE_SUCCEEDED:
+                            break
+                    await asyncio.sleep(0.05)
+            assert service.journal.count("fp16") == 1
 
     asyncio.run(scenario())
