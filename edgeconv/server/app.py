@@ -39,6 +39,8 @@ from edgeconv.server.jobs.job_child import remove_folder
 from edgeconv.server.jobs.runner import ended_jobs, run_job, unfinished_jobs
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
+from edgeconv.server.retention.collector import Collector
+from edgeconv.server.retention.sweep import RetentionSettings, collect_forever
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
 from edgeconv.server.store.store import Store
@@ -60,7 +62,7 @@ class ServerSettings:
         insecure: Whether it may listen where others than this machine can hear. What is said
             there, the token too, is not encrypted.
         without_walls: Whether it may do so where the kernel can't keep a model's child in.
-    jobs_at_once: Conversions that run side by side.
+        jobs_at_once: Conversions that run side by side.
         lease_s: How long a benchmark's lease lives without a heartbeat of its agent.
         silence_s: After this an agent without a word is lost.
         no_device_s: After this a benchmark fails that no registered device could run.
@@ -69,6 +71,7 @@ class ServerSettings:
         child_entry: What job children run.
         child_limits: What a job child may use.
         child_room: What it may touch besides its own folder.
+        retention: What is removed by and by.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
     """
@@ -86,6 +89,7 @@ class ServerSettings:
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
+    retention: RetentionSettings = RetentionSettings()
     awaited_device: str = ""
 
 
@@ -111,10 +115,13 @@ async def serve(
         )
         stack.push_async_callback(engine.shutdown)
         await _take_up(tools, engine)
+        collector = Collector(
+            tools.store, tools.blobs, tools.clock, folder.scratch, tools.children.folders
+        )
         services = ServiceTools(
             tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
-            tools.toolchain, settings.awaited_device,
+            tools.toolchain, collector, settings.awaited_device,
         )  # fmt: skip
         server = build_server(services, ensure_token(settings.state))
         address = _listen(server, settings.listen, last_port(settings.state))
@@ -122,6 +129,8 @@ async def serve(
         stack.push_async_callback(server.stop, _GRACE_S)
         sweeper = asyncio.create_task(_sweep_forever(tools, engine, settings))
         stack.push_async_callback(_cancelled, sweeper)
+        collecting = asyncio.create_task(collect_forever(collector, settings.retention))
+        stack.push_async_callback(_cancelled, collecting)
         ready(write_endpoint(settings.state, address, version=__version__))
         await stop.wait()
         # Watchers and long polls would keep the server for their whole time.
@@ -149,7 +158,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
     folder.scratch.mkdir(mode=0o700)
-    blobs = Blobs.local(folder.blobs)
+    blobs = Blobs.local(folder.blobs, store.retention.touch_part)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
         room=settings.child_room, idle_s=settings.child_idle_s,

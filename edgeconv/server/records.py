@@ -140,7 +140,12 @@ class VariantRecord(Record):
 
 
 class ConversionRecord(Record):
-    """A conversion without its variants. `inputs` is keyed as a plan names bundles."""
+    """A conversion without its variants. `inputs` is keyed as a plan names bundles.
+
+    Attributes:
+        used_ns: When a file of it was downloaded last; 0 for never.
+        collected_ns: When its files were removed by retention; 0 while they are kept.
+    """
 
     seq: int
     id: str
@@ -158,6 +163,8 @@ class ConversionRecord(Record):
     sequence: int = 0
     create_ns: int
     end_ns: int = 0
+    used_ns: int = 0
+    collected_ns: int = 0
 
     @property
     def name(self) -> str:

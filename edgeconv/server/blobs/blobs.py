@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,18 +26,31 @@ MAX_PART_BYTES = 32 * 1024 * 1024
 MIN_PART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 
+Touch = Callable[[PartRecord], None]
+
+_TOP = "sha256/"
+
 
 class Blobs:
-    """All blobs of a server."""
+    """All blobs of a server.
 
-    def __init__(self, store: Any) -> None:
-        """`store` is one of obstore's."""
+    Args:
+        store: One of obstore's.
+        touch: Told of each part before it is stored, or found to be stored already: from
+            then on retention leaves it alone for a while. It blocks.
+    """
+
+    def __init__(self, store: Any, touch: Touch = lambda part: None) -> None:
         self._store = store
+        self._touch = touch
+        self._folder: Path | None = None
 
     @classmethod
-    def local(cls, folder: Path) -> Blobs:
+    def local(cls, folder: Path, touch: Touch = lambda part: None) -> Blobs:
         """Blobs in a folder, which is made if needed."""
-        return cls(LocalStore(folder, mkdir=True, automatic_cleanup=False))
+        blobs = cls(LocalStore(folder, mkdir=True, automatic_cleanup=False), touch)
+        blobs._folder = folder
+        return blobs
 
     async def put(self, part: PartRecord, chunks: AsyncIterator[bytes]) -> None:
         """Stores a blob from a stream; bytes that don't fit leave nothing behind.
@@ -52,6 +66,7 @@ class Blobs:
         for chunk in held:
             digest.update(chunk)
         _check_digest(part, digest)
+        self._touch(part)
         if not self.holds(part.digest):
             with suppress(AlreadyExistsError):
                 obstore.put(self._store, _path(part.digest), iter(held), mode="create")
@@ -84,10 +99,11 @@ class Blobs:
         return FileRecord(name=name, digest=digest, size_bytes=size_bytes, parts=tuple(parts))
 
     def _put_bytes(self, data: bytes) -> PartRecord:
-        digest = digest_bytes(data)
+        part = PartRecord(digest=digest_bytes(data), size_bytes=len(data))
+        self._touch(part)
         with suppress(AlreadyExistsError):
-            obstore.put(self._store, _path(digest), data, mode="create")
-        return PartRecord(digest=digest, size_bytes=len(data))
+            obstore.put(self._store, _path(part.digest), data, mode="create")
+        return part
 
     def put_file(self, stream: BinaryIO, name: str, *, max_bytes: int) -> FileRecord:
         """Stores an open file in parts; blocks.
@@ -120,6 +136,51 @@ class Blobs:
         except FileNotFoundError:
             return False
         return True
+
+    def sizes(self) -> dict[str, int]:
+        """Every blob that is stored, digest → bytes; blocks."""
+        found: dict[str, int] = {}
+        for page in obstore.list(self._store, _TOP):
+            for entry in page:
+                digest = f"sha256:{entry['path'].rpartition('/')[2]}"
+                if is_digest(digest) and entry["path"] == _path(digest):
+                    found[digest] = entry["size"]
+        return found
+
+    def problem(self, part: PartRecord) -> str:
+        """Reads a blob whole and says what is wrong with it, "" for nothing; blocks.
+
+        A damaged one is removed, so that it can be stored again.
+        """
+        try:
+            for _ in self._read_blocking_part(part):
+                pass
+        except EdgeconvError as error:
+            if error.reason is not Reason.BLOB_DAMAGED:
+                raise
+            return error.metadata["problem"]
+        return ""
+
+    def free_bytes(self) -> int | None:
+        """Free space on the disk of the blobs; None where that is not known; blocks."""
+        return None if self._folder is None else shutil.disk_usage(self._folder).free
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Removes blobs, of which some may be gone already; blocks."""
+        for digest in digests:
+            with suppress(FileNotFoundError):
+                obstore.delete(self._store, _path(digest))
+
+    def unfinished(self, *, before: float) -> list[Path]:
+        """Files of writes that were broken off, last changed before a time; blocks.
+
+        Args:
+            before: In seconds since the Unix epoch.
+        """
+        if self._folder is None:
+            return []
+        beside = self._folder.glob(f"{_TOP}*/*#*")
+        return [path for path in beside if path.lstat().st_mtime < before]
 
     async def read(self, file: FileRecord, offset: int = 0) -> AsyncIterator[bytes]:
         """The bytes of a file from `offset` on, 1 MiB at most at a time.
@@ -201,15 +262,18 @@ class Blobs:
 
     def _read_blocking(self, file: FileRecord) -> Iterator[bytes]:
         for part in file.parts:
-            check = _Check(part, self._drop)
-            try:
-                found = obstore.get(self._store, _path(part.digest))
-            except FileNotFoundError:
-                raise _damaged(part, "it is missing") from None
-            for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
-                check.update(chunk)
-                yield bytes(chunk)
-            check.finish()
+            yield from self._read_blocking_part(part)
+
+    def _read_blocking_part(self, part: PartRecord) -> Iterator[bytes]:
+        check = _Check(part, self._drop)
+        try:
+            found = obstore.get(self._store, _path(part.digest))
+        except FileNotFoundError:
+            raise _damaged(part, "it is missing") from None
+        for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+            check.update(chunk)
+            yield bytes(chunk)
+        check.finish()
 
 
 class _Check:
@@ -232,12 +296,15 @@ class _Check:
 def _path(digest: str) -> str:
     assert is_digest(digest), digest
     hexadecimal = digest.removeprefix("sha256:")
-    return f"sha256/{hexadecimal[:2]}/{hexadecimal}"
+    return f"{_TOP}{hexadecimal[:2]}/{hexadecimal}"
 
 
 def _damaged(part: PartRecord, how: str) -> EdgeconvError:
     return EdgeconvError(
-        Reason.BLOB_DAMAGED, f"Blob {part.digest} can't be used: {how}.", digest=part.digest
+        Reason.BLOB_DAMAGED,
+        f"Blob {part.digest} can't be used: {how}.",
+        digest=part.digest,
+        problem=how,
     )
 
 

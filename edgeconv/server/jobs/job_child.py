@@ -99,6 +99,11 @@ class JobChild:
         """Its process."""
         return self._child.pid
 
+    @property
+    def folder(self) -> Path:
+        """Where it and its inputs lie."""
+        return self._folder
+
     async def walls(self) -> Walls:
         """Which walls stand around it.
 

@@ -11,6 +11,7 @@ from edgeconv.server.changes import Changes
 from edgeconv.server.engine.engine import Engine
 from edgeconv.server.jobs.children import Children
 from edgeconv.server.progress import ProgressBoard
+from edgeconv.server.retention.collector import Collector
 from edgeconv.server.store.store import Store
 
 
@@ -35,6 +36,7 @@ class ServiceTools:
     lease_ns: int
     silence_ns: int
     toolchain: Mapping[str, str]
+    collector: Collector
     awaited_device: str = ""
 
 

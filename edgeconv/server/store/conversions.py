@@ -17,6 +17,7 @@ from edgeconv.base.ids import new_id
 from edgeconv.server.records import (
     TERMINAL_JOB_STATES,
     BenchmarkRecord,
+    BundleInput,
     ConversionRecord,
     EventRecord,
     FileRecord,
@@ -25,6 +26,8 @@ from edgeconv.server.records import (
     VariantRecord,
 )
 from edgeconv.server.store.benchmarks import NewBenchmark, insert_benchmark, read_benchmarks
+from edgeconv.server.store.blob_rows import hold
+from edgeconv.server.store.collected import use_files
 from edgeconv.server.store.conclusion import conclude
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.events import append_event, read_events
@@ -80,9 +83,15 @@ class Conversions:
 
     @transaction
     def create(self, tx: Transaction, new: NewConversion, request: Request) -> tuple[str, bool]:
-        """Id of a new conversion, or of the one the same call made; whether it is new."""
+        """Id of a new conversion, or of the one the same call made; whether it is new.
+
+        Raises:
+            EdgeconvError: PART_MISSING as in `hold`.
+        """
         if earlier := earlier_result(tx, request):
             return earlier, False
+        inputs = [BundleInput.model_validate(each) for each in new.inputs.values()]
+        hold(tx, [file for each in inputs for file in each.files])
         conversion = new_id()
         tx.execute(
             sa.insert(conversions).values(
@@ -128,6 +137,15 @@ class Conversions:
             [StepReportRecord.model_validate(row) for row in steps],
             read_benchmarks(tx, conversion=conversion),
         )
+
+    @transaction
+    def use_files(self, tx: Transaction, conversion: str) -> None:
+        """Notes that files of a conversion are about to be read.
+
+        Raises:
+            EdgeconvError: COLLECTED when they were removed by retention.
+        """
+        use_files(tx, conversion)
 
     @transaction
     def page(
@@ -246,9 +264,14 @@ class Conversions:
     def variant_made(
         self, tx: Transaction, conversion: str, attempt: int, made: VerifiedVariant
     ) -> bool:
-        """Ends a pending variant with its files; False as in `step_changed`."""
+        """Ends a pending variant with its files; False as in `step_changed`.
+
+        Raises:
+            EdgeconvError: PART_MISSING as in `hold`.
+        """
         if not _is_live(tx, conversion, attempt):
             return False
+        hold(tx, made.files)
         tx.execute(
             sa.update(variants)
             .where(

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.server.records import DatasetRecord, Files, files_digest
+from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
 from edgeconv.server.store.tables import datasets as table
@@ -28,7 +29,7 @@ class Datasets:
         """A new dataset, or the one that the same call made before; whether it is new.
 
         Raises:
-            EdgeconvError: ALREADY_EXISTS when the name is taken.
+            EdgeconvError: ALREADY_EXISTS when the name is taken; PART_MISSING as in `hold`.
         """
         query = sa.select(table).where(table.c.dataset == dataset)
         found = tx.row(query)
@@ -41,6 +42,7 @@ class Datasets:
                 fix="Delete it first, or give the new one another name.",
                 name=f"datasets/{dataset}",
             )
+        hold(tx, files)
         tx.execute(
             sa.insert(table).values(
                 dataset=dataset, state="inspecting",

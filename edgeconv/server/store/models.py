@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from edgeconv.recipe.inspection import Inspection
 from edgeconv.server.records import Files, ModelVersionRecord, files_digest
+from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
 from edgeconv.server.store.tables import model_versions as table
@@ -24,11 +25,16 @@ class ModelVersions:
     def create(
         self, tx: Transaction, model: str, files: Files, request: Request
     ) -> tuple[ModelVersionRecord, bool]:
-        """A new version, or the one that the same call made before; whether it is new."""
+        """A new version, or the one that the same call made before; whether it is new.
+
+        Raises:
+            EdgeconvError: PART_MISSING as in `hold`.
+        """
         if earlier := earlier_result(tx, request):
             found = tx.row(sa.select(table).where(table.c.seq == int(earlier)))
             if found is not None:
                 return _record(found), False
+        hold(tx, files)
         newest = tx.execute(
             sa.select(sa.func.max(table.c.version)).where(table.c.model == model)
         ).scalar()

@@ -14,6 +14,7 @@ from edgeconv.server.store.datasets import Datasets
 from edgeconv.server.store.executors import Executors
 from edgeconv.server.store.fleet import Fleet
 from edgeconv.server.store.models import ModelVersions
+from edgeconv.server.store.retention import Retention
 from edgeconv.server.store.schema import upgrade
 from edgeconv.server.store.senders import Senders
 from edgeconv.server.store.steps import Steps
@@ -33,6 +34,7 @@ class Store:
     conversions: Conversions
     fleet: Fleet
     executors: Executors
+    retention: Retention
 
     @classmethod
     async def open(
@@ -63,6 +65,7 @@ class Store:
             Conversions(database),
             Fleet(database, round(lease_s * NS_PER_S), round(silence_s * NS_PER_S)),
             Executors(database),
+            Retention(database),
         )
 
     async def close(self) -> None:
