@@ -171,6 +171,45 @@ class ReadyDocument(Document):
     device: str = ""
 
 
+class RemovedLine(Document):
+    """What went of a kind for one reason; `size_bytes` is what that freed."""
+
+    kind: str
+    reason: str
+    count: int
+    size_bytes: int
+
+
+class GcDocument(Document):
+    """What retention removed, or would with `dry_run`, and what stays for whose sake."""
+
+    dry_run: bool
+    removed: tuple[RemovedLine, ...]
+    freed_bytes: int
+    kept_bytes: int
+    waiting_bytes: int
+    held_bytes: dict[str, int]
+    over_cap_bytes: int
+    leftovers: int
+    free_bytes: int
+
+
+class DamagedBlobLine(Document):
+    """A blob that can't be used, and what refers to it."""
+
+    digest: str
+    problem: str
+    holders: tuple[str, ...]
+
+
+class BlobCheckDocument(Document):
+    """What reading every blob told."""
+
+    blobs: int
+    size_bytes: int
+    damaged: tuple[DamagedBlobLine, ...]
+
+
 class CheckDocument(Document):
     """One thing that `doctor` looked at."""
 
@@ -218,6 +257,8 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "devices drain": DeviceDocument,
     "devices resume": DeviceDocument,
     "devices delete": DoneDocument,
+    "gc": GcDocument,
+    "gc --check": BlobCheckDocument,
     "recipes check": Recipe,
     "doctor": DoctorDocument,
 }

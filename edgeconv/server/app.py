@@ -89,7 +89,7 @@ class ServerSettings:
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
-    retention: RetentionSettings = RetentionSettings()
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     awaited_device: str = ""
 
 

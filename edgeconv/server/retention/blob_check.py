@@ -34,9 +34,7 @@ class Checked:
     damaged: tuple[Damaged, ...]
 
 
-async def check_blobs(
-    store: Store, blobs: Blobs, tell: Tell = lambda done, total: None
-) -> Checked:
+async def check_blobs(store: Store, blobs: Blobs, tell: Tell = lambda done, total: None) -> Checked:
     """Reads every blob, and removes those whose bytes don't have their digest."""
     holders: defaultdict[str, list[str]] = defaultdict(list)
     async for page in store.retention.holders():
@@ -47,7 +45,7 @@ async def check_blobs(
     # After the holders: what was stored for them is stored now.
     sizes = await asyncio.to_thread(blobs.sizes)
     total, done = sum(sizes.values()), 0
-    problems = {digest: "it is missing" for digest in holders.keys() - sizes.keys()}
+    problems = dict.fromkeys(holders.keys() - sizes.keys(), "it is missing")
     for digest, size in sizes.items():
         part = PartRecord(digest=digest, size_bytes=size)
         if problem := await asyncio.to_thread(blobs.problem, part):

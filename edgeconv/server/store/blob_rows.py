@@ -60,9 +60,7 @@ def _mark(tx: Transaction, digests: Iterable[str]) -> int:
     )
     marked = 0
     for some in _chunks(digests):
-        done = tx.execute(
-            sa.update(blobs).where(blobs.c.digest.in_(some)).values(touched_ns=later)
-        )
+        done = tx.execute(sa.update(blobs).where(blobs.c.digest.in_(some)).values(touched_ns=later))
         marked += done.rowcount
     return marked
 

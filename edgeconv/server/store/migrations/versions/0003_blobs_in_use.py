@@ -32,9 +32,7 @@ def upgrade() -> None:
     for table, column in (
         ("steps", "used_ns"), ("conversions", "used_ns"), ("conversions", "collected_ns"),
     ):  # fmt: skip
-        op.add_column(
-            table, sa.Column(column, sa.BigInteger(), nullable=False, server_default="0")
-        )
+        op.add_column(table, sa.Column(column, sa.BigInteger(), nullable=False, server_default="0"))
     op.execute("UPDATE steps SET used_ns = changed_ns")
     op.execute("UPDATE conversions SET used_ns = end_ns")
     rows = [
@@ -46,8 +44,8 @@ def upgrade() -> None:
 
 
 def _referred(connection: sa.Connection) -> Iterator[tuple[str, int]]:
-    for digest, size in connection.execute(sa.text("SELECT digest, size_bytes FROM blob_senders")):
-        yield digest, size
+    for row in connection.execute(sa.text("SELECT digest, size_bytes FROM blob_senders")):
+        yield row[0], row[1]
     for table, column in _FILES:
         query = sa.text(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
         for (value,) in connection.execute(query):
