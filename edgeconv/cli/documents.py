@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 from edgeconv.recipe.inspection import Inspection
 from edgeconv.recipe.schema import Recipe
@@ -210,6 +210,10 @@ class BlobCheckDocument(Document):
     damaged: tuple[DamagedBlobLine, ...]
 
 
+class GcAnswer(RootModel[GcDocument | BlobCheckDocument]):
+    """What `gc` prints: the second form with --check."""
+
+
 class CheckDocument(Document):
     """One thing that `doctor` looked at."""
 
@@ -257,8 +261,7 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "devices drain": DeviceDocument,
     "devices resume": DeviceDocument,
     "devices delete": DoneDocument,
-    "gc": GcDocument,
-    "gc --check": BlobCheckDocument,
+    "gc": GcAnswer,
     "recipes check": Recipe,
     "doctor": DoctorDocument,
 }

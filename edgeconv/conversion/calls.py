@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.specs import StepKind
 from edgeconv.results.agreement import Agreement
@@ -69,6 +70,8 @@ def as_error(step: str, fault: Exception) -> EdgeconvError:
     if isinstance(fault, MemoryError):
         message = f"Step {step!r} needed more memory than allowed."
         return EdgeconvError(Reason.LIMIT_EXCEEDED, message, step=step)
+    if known := disk_error(fault, None, doing=f"step {step!r}"):
+        return known
     return EdgeconvError(Reason.INTERNAL, f"Step {step!r} failed: {told(fault)}", step=step)
 
 

@@ -30,7 +30,7 @@ from edgeconv.recipe.toolchain import cpu_class, toolchain
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.probe import walls_here
 from edgeconv.sandbox.walls import Room
-from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.blobs.blobs import RESERVE_BYTES, Blobs
 from edgeconv.server.changes import QUEUE, Changes
 from edgeconv.server.engine.asyncio_engine import AsyncioEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
@@ -71,6 +71,7 @@ class ServerSettings:
         child_entry: What job children run.
         child_limits: What a job child may use.
         child_room: What it may touch besides its own folder.
+        reserve_bytes: What blobs leave free on their disk, for rows and logs.
         retention: What is removed by and by.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
@@ -89,6 +90,7 @@ class ServerSettings:
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
+    reserve_bytes: int = RESERVE_BYTES
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     awaited_device: str = ""
 
@@ -158,7 +160,9 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
     folder.scratch.mkdir(mode=0o700)
-    blobs = Blobs.local(folder.blobs, store.retention.touch_part)
+    blobs = Blobs.local(
+        folder.blobs, store.retention.touch_part, reserve_bytes=settings.reserve_bytes
+    )
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
         room=settings.child_room, idle_s=settings.child_idle_s,

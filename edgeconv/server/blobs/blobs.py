@@ -10,21 +10,25 @@ import asyncio
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
 from edgeconv.base.digests import digest_bytes, is_digest
+from edgeconv.base.disk import disk_error, disk_full
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.server.records import FileRecord, PartRecord
 
 MAX_PART_BYTES = 32 * 1024 * 1024
 MIN_PART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
+
+RESERVE_BYTES = 64 * 1024 * 1024
+"""Room for rows, logs and the words about a full disk."""
 
 Touch = Callable[[PartRecord], None]
 
@@ -38,19 +42,54 @@ class Blobs:
         store: One of obstore's.
         touch: Told of each part before it is stored, or found to be stored already: from
             then on retention leaves it alone for a while. It blocks.
+        folder: Where they lie, when that is on this machine.
+        reserve_bytes: What stays free on that disk: blobs are refused sooner than rows, so
+            that what a full disk did can still be written down.
     """
 
-    def __init__(self, store: Any, touch: Touch = lambda part: None) -> None:
+    def __init__(
+        self,
+        store: Any,
+        touch: Touch = lambda part: None,
+        *,
+        folder: Path | None = None,
+        reserve_bytes: int = 0,
+    ) -> None:
         self._store = store
         self._touch = touch
-        self._folder: Path | None = None
+        self._folder = folder
+        self._reserve_bytes = reserve_bytes
 
     @classmethod
-    def local(cls, folder: Path, touch: Touch = lambda part: None) -> Blobs:
-        """Blobs in a folder, which is made if needed."""
-        blobs = cls(LocalStore(folder, mkdir=True, automatic_cleanup=False), touch)
-        blobs._folder = folder
-        return blobs
+    def local(
+        cls,
+        folder: Path,
+        touch: Touch = lambda part: None,
+        *,
+        reserve_bytes: int = RESERVE_BYTES,
+    ) -> Blobs:
+        """Blobs in a folder, which is made if needed.
+
+        Raises:
+            EdgeconvError: DISK_FULL, DISK_FAILED.
+        """
+        with _disk_errors(folder, "making the folder of blobs"):
+            folder.mkdir(parents=True, exist_ok=True)
+        store = LocalStore(folder, automatic_cleanup=False)
+        return cls(store, touch, folder=folder, reserve_bytes=reserve_bytes)
+
+    def check_room(self, needed_bytes: int) -> None:
+        """Refuses what will not fit, before it is sent; blocks.
+
+        Raises:
+            EdgeconvError: DISK_FULL.
+        """
+        free = self.free_bytes()
+        if free is not None and free < needed_bytes + self._reserve_bytes:
+            raise disk_full(
+                self._folder, doing="storing a blob", needed_bytes=needed_bytes,
+                free_bytes=max(0, free - self._reserve_bytes),
+            )  # fmt: skip
 
     async def put(self, part: PartRecord, chunks: AsyncIterator[bytes]) -> None:
         """Stores a blob from a stream; bytes that don't fit leave nothing behind.
@@ -68,8 +107,7 @@ class Blobs:
         _check_digest(part, digest)
         self._touch(part)
         if not self.holds(part.digest):
-            with suppress(AlreadyExistsError):
-                obstore.put(self._store, _path(part.digest), iter(held), mode="create")
+            self._create(part, iter(held))
 
     async def put_stream(
         self, name: str, digest: str, size_bytes: int, chunks: AsyncIterator[bytes]
@@ -101,9 +139,17 @@ class Blobs:
     def _put_bytes(self, data: bytes) -> PartRecord:
         part = PartRecord(digest=digest_bytes(data), size_bytes=len(data))
         self._touch(part)
-        with suppress(AlreadyExistsError):
-            obstore.put(self._store, _path(part.digest), data, mode="create")
+        if not self.holds(part.digest):
+            self._create(part, data)
         return part
+
+    def _create(self, part: PartRecord, data: bytes | Iterator[bytes]) -> None:
+        self.check_room(part.size_bytes)
+        with (
+            _disk_errors(self._folder, "storing a blob", part.size_bytes),
+            suppress(AlreadyExistsError),
+        ):
+            obstore.put(self._store, _path(part.digest), data, mode="create")
 
     def put_file(self, stream: BinaryIO, name: str, *, max_bytes: int) -> FileRecord:
         """Stores an open file in parts; blocks.
@@ -208,10 +254,13 @@ class Blobs:
         """Writes a copy of a file, never a link; blocks.
 
         Raises:
-            EdgeconvError: BLOB_DAMAGED; nothing is left at `path` then.
+            EdgeconvError: BLOB_DAMAGED, DISK_FULL, DISK_FAILED; nothing is left at `path` then.
         """
         try:
-            with path.open("xb") as stream:
+            with (
+                _disk_errors(path.parent, f"copying {file.name!r}", file.size_bytes),
+                path.open("xb") as stream,
+            ):
                 for chunk in self._read_blocking(file):
                     stream.write(chunk)
         except BaseException:
@@ -274,6 +323,18 @@ class Blobs:
             check.update(chunk)
             yield bytes(chunk)
         check.finish()
+
+
+@contextmanager
+def _disk_errors(place: Path | None, doing: str, needed_bytes: int = 0) -> Iterator[None]:
+    """Tells of a disk that refuses as DISK_FULL or DISK_FAILED."""
+    try:
+        yield
+    except (OSError, BaseError) as fault:
+        known = disk_error(fault, place, doing=doing, needed_bytes=needed_bytes)
+        if known is None:
+            raise
+        raise known from fault
 
 
 class _Check:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.plan import Plan, PlannedStep, PlannedVariant
 from edgeconv.recipe.specs import spec_of
@@ -52,11 +53,16 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
         # Cancelled, or another attempt has begun: what this one does counts no more.
         pass
     except EdgeconvError as error:
+        # First, for its files may be what fills the disk that the end is to be written to.
+        await job.close()
         await tools.store.conversions.fail(conversion, attempt, error)
-    except Exception:
+    except Exception as broken:
         # A fault of ours must still end the conversion, for whoever waits for it.
         _LOG.exception("%s broke off", record.name)
-        fault = EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
+        await job.close()
+        fault = disk_error(broken, None) or EdgeconvError(
+            Reason.INTERNAL, "The server failed; its log says where."
+        )
         await tools.store.conversions.fail(conversion, attempt, fault)
     finally:
         # First, for the other waits.

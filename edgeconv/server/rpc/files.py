@@ -36,6 +36,8 @@ class FileService(files_pb2_grpc.FileServiceServicer):
         await self._tools.store.retention.touch(sent)
         held = await asyncio.to_thread(lambda: {d for d in sent if self._tools.blobs.holds(d)})
         missing = dict.fromkeys(digest for digest in digests if digest not in held)
+        sizes = {part.digest: part.size_bytes for part in parts}
+        await asyncio.to_thread(self._tools.blobs.check_room, sum(map(sizes.__getitem__, missing)))
         # Somebody is about to bring a model: by the time it is here a child is ready.
         await self._tools.children.prepare()
         return files_pb2.FindMissingPartsResponse(missing_digests=missing)
@@ -46,6 +48,7 @@ class FileService(files_pb2_grpc.FileServiceServicer):
         """Stores a part."""
         messages = aiter(request_iterator)
         part = check_part(await read_header(messages), "header")
+        await asyncio.to_thread(self._tools.blobs.check_room, part.size_bytes)
         await self._tools.blobs.put(part, read_data(messages))
         await self._tools.store.senders.add(PRINCIPAL.get(), part.digest, part.size_bytes)
         return files_pb2.UploadPartResponse(digest=part.digest)

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from edgeconv.base.clock import Clock
+from edgeconv.base.disk import disk_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,14 +78,14 @@ class Database:
         A cancelled caller does not undo work that has begun.
         """
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._threads, self._transact, work)
+        future = loop.run_in_executor(self._threads, self._transact_or_tell, work)
         future.add_done_callback(self._tell)
         result, _ = await asyncio.shield(future)
         return result
 
     def run_blocking(self, work: Callable[[Transaction], R]) -> R:
         """As `run`, for a thread that is none of the event loop's; tells nobody."""
-        return self._threads.submit(self._transact, work).result()[0]
+        return self._threads.submit(self._transact_or_tell, work).result()[0]
 
     def _tell(self, future: asyncio.Future[tuple[Any, set[str]]]) -> None:
         if not future.cancelled() and future.exception() is None:
@@ -94,6 +96,18 @@ class Database:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._threads.shutdown)
         self._engine.dispose()
+
+    def _transact_or_tell(self, work: Callable[[Transaction], R]) -> tuple[R, set[str]]:
+        """As `_transact`; a disk that refuses is told as such, and the database is as before."""
+        try:
+            return self._transact(work)
+        except sa.exc.DBAPIError as fault:
+            file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
+            place = Path(file) if file else None
+            known = disk_error(fault.orig or fault, place, doing="writing the database")
+            if known is None:
+                raise
+            raise known from fault
 
     def _transact(self, work: Callable[[Transaction], R]) -> tuple[R, set[str]]:
         with self._engine.begin() as connection:
