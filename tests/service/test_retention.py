@@ -321,7 +321,7 @@ def test_the_wire_tells_what_was_found(play: Play, tmp_path: Path) -> None:
         (damaged,) = (await service.client.check_blobs()).damaged
         assert isinstance(damaged, storage_pb2.DamagedBlob)
         assert (damaged.digest, list(damaged.holders)) == (digest, [model])
-        assert "another digest" in damaged.problem
+        assert "it has 6 bytes" in damaged.problem
         (missing,) = (await service.client.check_blobs()).damaged
         assert (missing.digest, missing.problem) == (digest, "it is missing")
 

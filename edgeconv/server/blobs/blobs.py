@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -21,6 +22,7 @@ from obstore.store import LocalStore
 from edgeconv.base.digests import digest_bytes, is_digest
 from edgeconv.base.disk import disk_error, disk_full
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.ids import new_id
 from edgeconv.server.records import FileRecord, PartRecord
 
 MAX_PART_BYTES = 32 * 1024 * 1024
@@ -149,6 +151,7 @@ class Blobs:
             _disk_errors(self._folder, "storing a blob", part.size_bytes),
             suppress(AlreadyExistsError),
         ):
+            self._clear_obstacle(part)
             obstore.put(self._store, _path(part.digest), data, mode="create")
 
     def put_file(self, stream: BinaryIO, name: str, *, max_bytes: int) -> FileRecord:
@@ -290,8 +293,15 @@ class Blobs:
 
     def _drop(self, part: PartRecord) -> None:
         """Makes room for a whole one: a blob that exists is never written again."""
-        with suppress(FileNotFoundError):
-            obstore.delete(self._store, _path(part.digest))
+        self.remove([part.digest])
+
+    def _clear_obstacle(self, part: PartRecord) -> None:
+        """Puts aside what is in a blob's place and is none: a folder, a link to nothing."""
+        if self._folder is None:
+            return
+        place = self._folder / _path(part.digest)
+        if os.path.lexists(place) and not place.is_file():
+            place.rename(place.with_name(f"{place.name}#{new_id()}"))
 
     async def _read_part(self, part: PartRecord) -> AsyncIterator[bytes]:
         check = _Check(part, self._drop)
@@ -299,6 +309,7 @@ class Blobs:
             found = await obstore.get_async(self._store, _path(part.digest))
         except FileNotFoundError:
             raise _damaged(part, "it is missing") from None
+        check.size(found.meta["size"])
         held = b""
         async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
             data = bytes(chunk)
@@ -319,6 +330,7 @@ class Blobs:
             found = obstore.get(self._store, _path(part.digest))
         except FileNotFoundError:
             raise _damaged(part, "it is missing") from None
+        check.size(found.meta["size"])
         for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
             check.update(chunk)
             yield bytes(chunk)
@@ -345,13 +357,20 @@ class _Check:
         self._drop = drop
         self._digest = hashlib.sha256()
 
+    def size(self, found: int) -> None:
+        if found != self._part.size_bytes:
+            self._refuse(f"it has {found} bytes, not {self._part.size_bytes}")
+
     def update(self, data: Any) -> None:
         self._digest.update(data)
 
     def finish(self) -> None:
         if f"sha256:{self._digest.hexdigest()}" != self._part.digest:
-            self._drop(self._part)
-            raise _damaged(self._part, "its bytes have another digest")
+            self._refuse("its bytes have another digest")
+
+    def _refuse(self, how: str) -> NoReturn:
+        self._drop(self._part)
+        raise _damaged(self._part, how)
 
 
 def _path(digest: str) -> str:
@@ -364,6 +383,8 @@ def _damaged(part: PartRecord, how: str) -> EdgeconvError:
     return EdgeconvError(
         Reason.BLOB_DAMAGED,
         f"Blob {part.digest} can't be used: {how}.",
+        fix="Upload the file again if you sent it, or convert again if a step made it: that"
+        " stores it anew.",
         digest=part.digest,
         problem=how,
     )

@@ -5,6 +5,7 @@ A step that fails ends the variants that need it; the others go on.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -138,7 +139,16 @@ class _Job:
             cpu_class=self._tools.cpu_class,
         )
         self._keys[step.id] = key
-        return await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        if come.reused and not await self._is_stored(come.output):
+            await self._tools.store.steps.forget(key)
+            come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        return come
+
+    async def _is_stored(self, output: StepOutput) -> bool:
+        """Whether the bytes of a remembered result are there; somebody may have removed them."""
+        parts = [part.digest for file in output.files for part in file.parts]
+        return await asyncio.to_thread(lambda: all(map(self._tools.blobs.holds, parts)))
 
     async def _make(self, step: PlannedStep, inputs: dict[str, Bundle]) -> StepOutput:
         self._check(await self._tell(step.id, "started"))

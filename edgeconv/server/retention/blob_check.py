@@ -44,10 +44,12 @@ async def check_blobs(store: Store, blobs: Blobs, tell: Tell = lambda done, tota
                     holders[digest].append(holder_words(holder.id))
     # After the holders: what was stored for them is stored now.
     sizes = await asyncio.to_thread(blobs.sizes)
+    known = await store.retention.blobs()
     total, done = sum(sizes.values()), 0
     problems = dict.fromkeys(holders.keys() - sizes.keys(), "it is missing")
     for digest, size in sizes.items():
-        part = PartRecord(digest=digest, size_bytes=size)
+        wanted = known[digest].size_bytes if digest in known else size
+        part = PartRecord(digest=digest, size_bytes=wanted)
         if problem := await asyncio.to_thread(blobs.problem, part):
             problems[digest] = problem
         done += size
