@@ -118,8 +118,9 @@ async def serve(
         stack.push_async_callback(engine.shutdown)
         await _take_up(tools, engine)
         collector = Collector(
-            tools.store, tools.blobs, tools.clock, folder.scratch, tools.children.folders
-        )
+            tools.store, tools.blobs, tools.clock, folder.scratch, tools.children.folders,
+            round(settings.retention.grace_s * NS_PER_S),
+        )  # fmt: skip
         services = ServiceTools(
             tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),

@@ -17,6 +17,7 @@ from edgeconv.results.status import from_status
 from edgeconv.results.wire import job_result
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.retention.collector import Collector, Outcome
+from edgeconv.server.retention.sweep import RetentionSettings
 from edgeconv.server.store.store import Store
 from edgeconv.testing.benchmark_records import make_block, make_record
 from edgeconv.testing.running_server import QuickService, quick_service
@@ -299,6 +300,47 @@ def test_what_is_done_while_another_server_collects_is_whole_or_refused(
             await collecting
 
     play(scenario)
+
+
+def test_a_server_collects_by_itself_as_its_settings_say(tmp_path: Path) -> None:
+    settings = RetentionSettings(keep_for_s=0.0, first_s=0.0, every_s=0.1, grace_s=3.0)
+
+    async def scenario() -> None:
+        async with quick_service(tmp_path, retention=settings) as service:
+            model = await service.model()
+            made, _ = await service.convert(model, ONE)
+            assert made.state == pb.CONVERSION_STATE_SUCCEEDED
+            version = await service.client.get_model_version(model)
+            async with asyncio.timeout(60):
+                while stored(tmp_path) != {file.digest for file in version.files}:
+                    await asyncio.sleep(0.05)
+            assert (await service.client.get_conversion(made.name)).collected_time.seconds
+
+    asyncio.run(scenario())
+
+
+def test_leftovers_of_dead_children_and_writes_go_and_live_ones_stay(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        settings = RetentionSettings(first_s=1000, grace_s=0.0)
+        async with quick_service(tmp_path, retention=settings) as service:
+            await service.model()
+            scratch = tmp_path / "state" / "scratch"
+            live = set(scratch.iterdir())
+            assert live
+            dead = scratch / "dead"
+            (dead / "own").mkdir(parents=True)
+            (digest,) = stored(tmp_path)
+            half = _path(tmp_path, digest)
+            half = half.with_name(f"{half.name}#1")
+            half.write_bytes(b"half")
+            assert (await service.client.collect_garbage(dry_run=True)).leftovers == 2
+            assert dead.exists()
+            assert (await service.client.collect_garbage()).leftovers == 2
+            assert set(scratch.iterdir()) == live
+            assert stored(tmp_path) == {digest}
+            assert not half.exists()
+
+    asyncio.run(scenario())
 
 
 def test_negative_bounds_are_refused(play: Play) -> None:

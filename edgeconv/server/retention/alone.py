@@ -58,6 +58,6 @@ async def _opened(state: Path) -> AsyncIterator[Collector]:
         store = await Store.open(url, clock=clock, touch=lambda topics: None)
         try:
             blobs = Blobs.local(folder.blobs, store.retention.touch_part)
-            yield Collector(store, blobs, clock, folder.scratch, alone=True)
+            yield Collector(store, blobs, clock, folder.scratch, grace_ns=0)
         finally:
             await store.close()

@@ -78,7 +78,8 @@ class Collector:
     Attributes:
         scratch: Where job children work.
         in_use: Names of the folders in there that live children have.
-        alone: Nothing else uses the store, so nothing is about to be referred to.
+        grace_ns: What was used or touched more recently stays; 0 where nothing else uses the
+            store, so that nothing is about to be referred to.
     """
 
     store: Store
@@ -86,7 +87,7 @@ class Collector:
     clock: Clock
     scratch: Path
     in_use: Callable[[], Collection[str]] = tuple
-    alone: bool = False
+    grace_ns: int = GRACE_NS
 
     async def collect(
         self,
@@ -110,9 +111,7 @@ class Collector:
         rows = await self.store.retention.blobs()
         holders = [holder async for page in self.store.retention.holders() for holder in page]
         stored = [rows[digest] for digest in sizes if digest in rows]
-        policy = Policy(
-            self.clock.now_ns(), older_than_ns, cap_bytes, grace_ns=0 if self.alone else GRACE_NS
-        )
+        policy = Policy(self.clock.now_ns(), older_than_ns, cap_bytes, grace_ns=self.grace_ns)
         decision = decide(holders, stored, policy)
         lost = [row for digest, row in rows.items() if digest not in sizes]
         leftovers = await asyncio.to_thread(self._leftovers)
@@ -174,15 +173,14 @@ class Collector:
     async def _forget_rows(self, lost: Iterable[StoredBlob], holders: Iterable[Holder]) -> None:
         """Rows of blobs that are not stored, and that nobody refers to."""
         held = frozenset().union(*(h.digests for h in holders if not h.deleted))
-        oldest_ns = self.clock.now_ns() - (0 if self.alone else GRACE_NS)
+        oldest_ns = self.clock.now_ns() - self.grace_ns
         rows = [row for row in lost if row.digest not in held and row.touched_ns <= oldest_ns]
         for start in range(0, len(rows), _AT_ONCE):
             await self.store.retention.remove(rows[start : start + _AT_ONCE], self.blobs.remove)
 
     def _leftovers(self) -> list[Path]:
         """Folders of children that are gone, and files of writes that were broken off."""
-        age_s = 0 if self.alone else GRACE_NS / NS_PER_S
-        before = time.time() - age_s
+        before = time.time() - self.grace_ns / NS_PER_S
         used = set(self.in_use())
         folders = [
             path for path in _entries(self.scratch)

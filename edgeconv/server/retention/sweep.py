@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from edgeconv.base.quantities import NS_PER_S, format_bytes
 from edgeconv.server.retention.collector import Collector
+from edgeconv.server.retention_rules import GRACE_NS
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ class RetentionSettings:
             nobody said so.
         cap_bytes: What all blobs may take; None is without a cap.
         first_s: How long after the start it begins.
+        grace_s: What was used or touched more recently than that stays in any case.
         every_s: How often it collects. What nobody refers to goes whatever is set above.
     """
 
@@ -29,6 +31,7 @@ class RetentionSettings:
     cap_bytes: int | None = None
     first_s: float = 60.0
     every_s: float = 3600.0
+    grace_s: float = GRACE_NS / NS_PER_S
 
 
 async def collect_forever(collector: Collector, settings: RetentionSettings) -> None:

@@ -239,6 +239,12 @@ class Conversions:
         mine = conversion_steps.c.conversion == conversion
         known = sa.select(conversion_steps.c.id).where(mine, conversion_steps.c.id == report.id)
         if tx.row(known) is not None:
+            # An attempt under other versions has results of its own, which stay for it.
+            tx.execute(
+                sa.update(conversion_steps)
+                .where(mine, conversion_steps.c.id == report.id)
+                .values(key=report.key)
+            )
             return True
         position = tx.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
         tx.execute(
