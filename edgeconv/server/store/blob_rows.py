@@ -56,7 +56,8 @@ def _mark(tx: Transaction, digests: Iterable[str]) -> int:
     """Touches rows that exist, and gives their number."""
     # Each touch gives a time of its own, so that it is seen even when the clock stands still.
     later = sa.case(
-        (blobs.c.touched_ns >= tx.now_ns, blobs.c.touched_ns + 1), else_=sa.literal(tx.now_ns)
+        (blobs.c.touched_ns >= tx.now_ns, blobs.c.touched_ns + 1),
+        else_=sa.literal(tx.now_ns, sa.BigInteger),
     )
     marked = 0
     for some in _chunks(digests):
