@@ -36,6 +36,25 @@ def service_options(function: Function) -> Function:
             help="Where to listen; port 0 takes a free one.",
         ),
         click.option(
+            "--database",
+            metavar="URL",
+            envvar="EDGECONV_DATABASE",
+            show_envvar=True,
+            default="",
+            help="PostgreSQL that several servers share, as postgresql://USER@HOST/NAME; files in"
+            " the state folder without one. Give a URL with a password by the variable: others on"
+            " this machine see command lines.",
+        ),
+        click.option(
+            "--blobs",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="FOLDER",
+            envvar="EDGECONV_BLOBS",
+            show_envvar=True,
+            help="Folder for files, which all servers of one database share; in the state folder"
+            " without one.",
+        ),
+        click.option(
             "--without-walls",
             "without_walls",
             is_flag=True,
@@ -59,6 +78,8 @@ def run(
     jobs: int,
     state: Path,
     *,
+    database: str,
+    blobs: Path | None,
     insecure: bool,
     without_walls: bool,
     with_agent: bool,
@@ -67,7 +88,7 @@ def run(
     """Serves until a signal, or until no command uses it.
 
     Raises:
-        EdgeconvError: EXTRA_MISSING, STATE_LOCKED; FIELD_INVALID when it can't listen there.
+        EdgeconvError: EXTRA_MISSING, and what `edgeconv.server.app.serve` raises.
     """
     import asyncio
 
@@ -83,6 +104,8 @@ def run(
         insecure=insecure,
         without_walls=without_walls,
         jobs_at_once=jobs,
+        database=database,
+        blobs=blobs,
         awaited_device=LOCAL_DEVICE if with_agent else "",
     )
     service = run_service(settings, terminal_of(), with_agent=with_agent, while_used=while_used)
@@ -91,12 +114,15 @@ def run(
 
 @click.command(short_help="Runs a server.")
 @service_options
-def serve(listen: str, insecure: bool, without_walls: bool, jobs: int, state: Path) -> None:
+def serve(
+    listen: str, insecure: bool, without_walls: bool, jobs: int, state: Path, database: str,
+    blobs: Path | None,
+) -> None:  # fmt: skip
     """Runs a server until SIGTERM or Ctrl-C.
 
     Commands on this machine find it by its state folder. One state folder has one server.
     """
     run(
-        listen, jobs, state,
+        listen, jobs, state, database=database, blobs=blobs,
         insecure=insecure, without_walls=without_walls, with_agent=False,
     )  # fmt: skip
