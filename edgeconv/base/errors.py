@@ -61,6 +61,7 @@ class Reason(Enum):
     NOT_READY = (Status.FAILED_PRECONDITION, "The resource is not READY, or not in that state.")
     UNAUTHENTICATED = (Status.UNAUTHENTICATED, "The call carries no valid token.")
     LIMIT_REACHED = (Status.RESOURCE_EXHAUSTED, "A stated limit of the service is reached.")
+    TIME_EXCEEDED = (Status.DEADLINE_EXCEEDED, "A call took longer than the service lets it.")
     # What only the child can see in a model or a dataset.
     MODEL_UNREADABLE = (Status.INVALID_ARGUMENT, "The file is not a whole, valid model.")
     MODEL_UNSAFE = (Status.INVALID_ARGUMENT, "The file holds something that could run code.")
@@ -119,6 +120,7 @@ class EdgeconvError(Exception):
         message: One sentence that names the field, node or file.
         fix: What the user can do, one sentence; empty when nothing.
         violations: Fields that are wrong, when it is a matter of fields.
+        retry_s: Seconds after which the same call may well succeed; 0 when it would not.
         metadata: Every dynamic value of the message, as strings.
     """
 
@@ -129,6 +131,7 @@ class EdgeconvError(Exception):
         *,
         fix: str = "",
         violations: Iterable[FieldViolation] = (),
+        retry_s: float = 0.0,
         **metadata: object,
     ) -> None:
         super().__init__(message)
@@ -136,6 +139,7 @@ class EdgeconvError(Exception):
         self.message = message
         self.fix = fix
         self.violations = tuple(violations)
+        self.retry_s = retry_s
         self.metadata = {key: str(value) for key, value in metadata.items()}
 
     def __str__(self) -> str:

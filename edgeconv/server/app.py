@@ -39,6 +39,7 @@ from edgeconv.server.jobs.job_child import remove_folder
 from edgeconv.server.jobs.runner import ended_jobs, run_job, unfinished_jobs
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
+from edgeconv.server.rpc.gates import CallLimits, Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
 from edgeconv.server.store.store import Store
@@ -71,6 +72,7 @@ class ServerSettings:
         child_room: What it may touch besides its own folder.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
+        limits: What callers may have under way at once.
     """
 
     state: Path
@@ -87,6 +89,7 @@ class ServerSettings:
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
     awaited_device: str = ""
+    limits: CallLimits = field(default_factory=CallLimits)
 
 
 async def serve(
@@ -114,7 +117,7 @@ async def serve(
         services = ServiceTools(
             tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
-            tools.toolchain, settings.awaited_device,
+            tools.toolchain, Gates(settings.limits), settings.awaited_device,
         )  # fmt: skip
         server = build_server(services, ensure_token(settings.state))
         address = _listen(server, settings.listen, last_port(settings.state))

@@ -34,7 +34,9 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         new = await prepare_conversion(self._tools.store, request, self._tools.toolchain)
         if new.device_selector != "none":
             await check_matched(self._tools, new.device_selector)
-        conversion, _ = await self._tools.store.conversions.create(new, call)
+        conversion, _ = await self._tools.store.conversions.create(
+            new, call, self._tools.gates.conversions
+        )
         # Not only when it is new: the same call may have been broken off before the start.
         # One that has ended is left as it is by its job.
         await self._tools.engine.start(conversion_of(conversion))

@@ -54,7 +54,9 @@ class DatasetService(datasets_pb2_grpc.DatasetServiceServicer):
                 raise not_ready(model.name, model.state, "model_version")
             model_version = model.name
         files = await accept_files(store, self._tools.blobs, request.files)
-        record, _ = await store.datasets.create(dataset, files, model_version, call)
+        record, _ = await store.datasets.create(
+            dataset, files, model_version, call, self._tools.gates.datasets
+        )
         # Not only when it is new: the same call may have been broken off before the start.
         if record.state == "inspecting":
             await self._tools.engine.start(inspection_of(record.name))

@@ -51,7 +51,9 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         (model,) = parse_name(request.model, "models/*", field="model")
         call = request_of(request, request.request_id)
         files = await accept_files(self._tools.store, self._tools.blobs, request.files)
-        record, _ = await self._tools.store.models.create(model, files, call)
+        record, _ = await self._tools.store.models.create(
+            model, files, call, self._tools.gates.models
+        )
         # Not only when it is new: the same call may have been broken off before the start.
         if record.state == "inspecting":
             await self._tools.engine.start(inspection_of(record.name))

@@ -73,12 +73,16 @@ class Database:
     async def run(self, work: Callable[[Transaction], R]) -> R:
         """Runs `work` in one transaction, then tells who waits for what it changed.
 
-        A cancelled caller does not undo work that has begun.
+        A cancelled caller takes back what has not begun, and does not undo what has.
         """
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._threads, self._transact, work)
+        begun = self._threads.submit(self._transact, work)
+        future = asyncio.wrap_future(begun)
         future.add_done_callback(self._tell)
-        result, _ = await asyncio.shield(future)
+        try:
+            result, _ = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            begun.cancel()
+            raise
         return result
 
     def _tell(self, future: asyncio.Future[tuple[Any, set[str]]]) -> None:
