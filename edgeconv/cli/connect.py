@@ -127,8 +127,9 @@ def client_of(endpoint: Endpoint) -> Client:
         if error is None:
             terminal.say(f"The server at {endpoint.address} answers again.", style="green")
         elif error.retry_s:
-            words = f"The server at {endpoint.address} is busy: {error.message} Trying again …"
-            terminal.say(words, style="yellow")
+            full = error.reason is Reason.LIMIT_REACHED
+            busy = f"The server at {endpoint.address} is busy: " if full else ""
+            terminal.say(f"{busy}{error.message} Trying again …", style="yellow")
         else:
             words = f"Lost the server at {endpoint.address}; trying again for a minute …"
             terminal.say(words, style="yellow")

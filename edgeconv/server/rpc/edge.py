@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.results.status import to_status
+from edgeconv.server.completion import set_going
 from edgeconv.server.rpc.fields import PRINCIPAL, check_required, refuse
 from edgeconv.server.rpc.gates import CALLER, Gates
 from edgeconv.server.rpc.trailers import fitted
@@ -28,6 +29,7 @@ _LOG = logging.getLogger(__name__)
 LOCAL = "local"
 """The principal of whoever has the state folder's token."""
 
+_READ_AGAIN_S = 1.0
 _OPEN = ("/grpc.health.v1.Health/",)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -162,14 +164,27 @@ async def _timely(messages: AsyncIterable[Any], idle_s: float) -> AsyncIterator[
 
 
 async def _write(context: Any, message: Any, idle_s: float, method: str) -> None:
-    """Sends a message. A caller that leaves it lying for too long is dropped: one that reads
-    nothing would not hear of an error, either."""
+    """Sends a message; a caller that leaves it lying for too long is told so and let go."""
     try:
         async with asyncio.timeout(idle_s):
             await context.write(message)
     except TimeoutError:
         _LOG.warning("%s: %s read nothing for %g s, and is dropped", method, CALLER.get(), idle_s)
+        error = EdgeconvError(
+            Reason.TIME_EXCEEDED,
+            f"Nothing of the answer was read for {idle_s:g} s.",
+            fix="Read it as it comes; what is left can be asked for again.",
+            retry_s=_READ_AGAIN_S,
+            limit_s=idle_s,
+        )
+        # The word waits behind what was not read. Nobody here waits for it.
+        set_going(_last_word(context, error))
         raise asyncio.CancelledError from None
+
+
+async def _last_word(context: Any, error: EdgeconvError) -> None:
+    with suppress(grpc.aio.AbortError):
+        await _abort(context, error)
 
 
 class _Unreadable:

@@ -112,10 +112,10 @@ class Gate:
     def _refusal(self, who: str) -> EdgeconvError:
         own = self._turns.held_by(who)
         if own >= self._share:
-            words = f"This connection has {own} {self._noun} under way, its share of {self.most}."
+            words = f"This connection has its share of {self.most} {self._noun} under way: {own}."
         else:
             held = self._turns.held
-            words = f"{held} {self._noun} are under way; {self.most} may be at once."
+            words = f"There is room for {self.most} {self._noun} at once, and {held} are under way."
         return busy(words, self._name, self.most, retry_s=self._retry_s)
 
 

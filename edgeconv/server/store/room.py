@@ -42,7 +42,7 @@ class Room:
         if found >= self.most:
             raise EdgeconvError(
                 Reason.LIMIT_REACHED,
-                f"{found} {self.noun} have not ended; {self.most} may be queued or run.",
+                f"There is room for {self.most} {self.noun}, and {found} have not ended.",
                 fix="Call again when some have ended, or cancel some.",
                 retry_s=self.retry_s,
                 limit=self.limit,
