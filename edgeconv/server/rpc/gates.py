@@ -7,6 +7,7 @@ the time after which to come again. While it waits nothing of it has been read.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -20,6 +21,9 @@ CALLER: ContextVar[str] = ContextVar("caller", default="")
 """The connection that the call which is being served came over."""
 
 MIB = 1024 * 1024
+_LOOKS = 4
+_LOOK_AGAIN_S = 5.0
+_LOOKS_A_SECOND = 50
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class CallLimits:
 
     Attributes:
         calls: Short calls: one request, one answer.
+        lists: Pages of lists, which take longer than other calls.
         uploads: Parts of files that come in.
         upload_bytes: Of them together; so much memory they take.
         downloads: Files that are read.
@@ -46,6 +51,7 @@ class CallLimits:
     """
 
     calls: int = 64
+    lists: int = 4
     uploads: int = 16
     upload_bytes: int = 256 * MIB
     downloads: int = 32
@@ -144,10 +150,13 @@ class Gates:
         self.models = Room("inspections of models", "inspections", limits.inspections)
         self.datasets = Room("inspections of datasets", "inspections", limits.inspections)
         self._upload_mib = gate("upload_bytes", "MiB of uploads", limits.upload_bytes // MIB, 2.0)
+        self.looks = asyncio.Semaphore(_LOOKS)
+        """For watchers that look at the store: others get their turn between them."""
         self._calls = gate("calls", "calls", limits.calls, 1.0)
         uploads = gate("uploads", "uploads", limits.uploads, 2.0)
         downloads = gate("downloads", "downloads", limits.downloads, 2.0)
-        watches = gate("watches", "watches", limits.watches, 5.0)
+        self._watches = watches = gate("watches", "watches", limits.watches, 5.0)
+        lists = gate("lists", "pages of lists", limits.lists, 1.0)
         # Apart from those of people, so that a crowd of these keeps no agent from its lease.
         agents = gate("agents", "calls of agents", limits.agents, 2.0)
         self._by_method = {
@@ -158,6 +167,11 @@ class Gates:
             "WatchModelVersion": watches,
             "WatchDataset": watches,
             "WatchConversion": watches,
+            "ListModelVersions": lists,
+            "ListDatasets": lists,
+            "ListConversions": lists,
+            "ListBenchmarks": lists,
+            "ListDevices": lists,
             "Synchronize": agents,
             # Of gRPC's own services.
             "Check": gate("calls", "health checks", limits.calls, 1.0),
@@ -186,6 +200,12 @@ class Gates:
         if name in _ENDLESS:
             return None
         return self.limits.transfer_s if name in _LONG else self.limits.call_s
+
+    def look_again_s(self) -> float:
+        """How long a watcher waits before it looks though nothing was said: another replica
+        may have written. The more of them there are the longer, and not all at once."""
+        often = max(_LOOK_AGAIN_S, self._watches.under_way / _LOOKS_A_SECOND)
+        return often * random.uniform(0.75, 1.25)
 
     @property
     def most_calls(self) -> int:

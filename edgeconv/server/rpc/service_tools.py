@@ -39,7 +39,3 @@ class ServiceTools:
     toolchain: Mapping[str, str]
     gates: Gates
     awaited_device: str = ""
-
-
-LOOK_AGAIN_S = 5.0
-"""How often a watcher looks though nothing was said: another replica may have written."""

@@ -155,12 +155,16 @@ class Conversions:
     ) -> tuple[list[EventRecord], bool]:
         """Events after a sequence, and whether the last one there is is among them and
         the conversion has ended."""
-        record = _read(tx, conversion)
+        # Of the conversion no more than that: each watcher looks again and again.
+        query = sa.select(conversions.c.state, conversions.c.sequence)
+        now = tx.row(query.where(conversions.c.id == conversion))
+        if now is not None and now["sequence"] <= sequence:
+            return [], now["state"] in TERMINAL_JOB_STATES
         found = read_events(tx, conversion, sequence, limit)
-        if record is None:
+        if now is None:
             return found, True
         last = found[-1].sequence if found else sequence
-        return found, record.state in TERMINAL_JOB_STATES and last >= record.sequence
+        return found, now["state"] in TERMINAL_JOB_STATES and last >= now["sequence"]
 
     @transaction
     def unfinished(self, tx: Transaction) -> list[str]:

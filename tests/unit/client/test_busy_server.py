@@ -33,9 +33,14 @@ def test_it_waits_as_long_as_told_and_a_little_longer() -> None:
 def test_it_gives_up_in_the_end_and_says_for_how_long_it_tried() -> None:
     async def main() -> None:
         patience = Patience(busy_limit_s=0.1)
-        with pytest.raises(EdgeconvError) as caught:
+
+        async def try_on() -> None:
+            nonlocal patience
             while True:
                 patience = await rest(full(0.04), patience)
+
+        with pytest.raises(EdgeconvError) as caught:
+            await try_on()
         assert patience.busy_s > 0.05
         assert caught.value.reason is Reason.LIMIT_REACHED
         assert caught.value.message == "There is no room."
