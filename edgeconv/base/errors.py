@@ -61,6 +61,7 @@ class Reason(Enum):
     NOT_READY = (Status.FAILED_PRECONDITION, "The resource is not READY, or not in that state.")
     UNAUTHENTICATED = (Status.UNAUTHENTICATED, "The call carries no valid token.")
     LIMIT_REACHED = (Status.RESOURCE_EXHAUSTED, "A stated limit of the service is reached.")
+    TIME_EXCEEDED = (Status.DEADLINE_EXCEEDED, "A call took longer than the service lets it.")
     # What only the child can see in a model or a dataset.
     MODEL_UNREADABLE = (Status.INVALID_ARGUMENT, "The file is not a whole, valid model.")
     MODEL_UNSAFE = (Status.INVALID_ARGUMENT, "The file holds something that could run code.")

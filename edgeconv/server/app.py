@@ -41,6 +41,7 @@ from edgeconv.server.jobs.job_child import remove_folder
 from edgeconv.server.jobs.runner import ended_jobs, run_job, unfinished_jobs
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
+from edgeconv.server.rpc.gates import CallLimits, Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
 from edgeconv.server.store.connections import TimeLimits, dispatch
@@ -81,6 +82,7 @@ class ServerSettings:
         blobs: Folder for blobs, which all servers of one database share; None for one in the
             state folder.
         time_limits: How long what is asked of a database may take.
+        limits: What callers may have under way at once.
     """
 
     state: Path
@@ -101,6 +103,7 @@ class ServerSettings:
     database: str = field(default="", repr=False)
     blobs: Path | None = None
     time_limits: TimeLimits = field(default_factory=TimeLimits)
+    limits: CallLimits = field(default_factory=CallLimits)
 
 
 async def serve(
@@ -124,7 +127,7 @@ async def serve(
             store, tools.blobs, BoundedEngine(engine, settings.time_limits.answer_s),
             tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
-            tools.toolchain, settings.awaited_device,
+            tools.toolchain, Gates(settings.limits), settings.awaited_device,
         )  # fmt: skip
         server = build_server(services, ensure_token(settings.state))
         address = _listen(server, settings.listen, last_port(settings.state))
