@@ -22,7 +22,7 @@ from pathlib import Path
 Report = Callable[[float, str], None]
 
 WAITING = "preparing: waiting for conversions or another measurement to end"
-_WAITING_SHARED = "waiting for a measurement on this machine to end"
+WAITING_SHARED = "waiting for a measurement on this machine to end"
 _LOCK = "edgeconv-measuring.lock"
 _GATE = "edgeconv-measuring.gate"
 _FOLDERS = (Path("/run/lock"), Path("/tmp"))
@@ -80,7 +80,7 @@ def shared_lock(report: Report, folder: Path | None = None) -> Iterator[None]:
     Raises:
         OSError: the lock file can't be opened.
     """
-    with _holding(fcntl.LOCK_SH, report, _WAITING_SHARED, folder or machine_folder()):
+    with _holding(fcntl.LOCK_SH, report, WAITING_SHARED, folder or machine_folder()):
         yield
 
 
