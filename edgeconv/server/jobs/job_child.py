@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.bench.lock import lock_files
+from edgeconv.bench.lock import LockFiles
 from edgeconv.sandbox.child import Child
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.walls import Room, Walls
@@ -61,8 +61,11 @@ class JobChild:
     written there to another place.
     """
 
-    def __init__(self, child: Child, folder: Path, blobs: Blobs, times: StepTimes) -> None:
+    def __init__(
+        self, child: Child, folder: Path, blobs: Blobs, times: StepTimes, locks: LockFiles
+    ) -> None:
         self._child = child
+        self._locks = locks
         self._folder = folder
         self._blobs = blobs
         self._times = times
@@ -94,7 +97,8 @@ class JobChild:
         own, inputs = folder / _OWN, folder / _INPUTS
         for each in (own, inputs):
             each.mkdir(parents=True)
-        reads = (inputs, *await asyncio.to_thread(lock_files), *room.reads)
+        locks = await asyncio.to_thread(LockFiles.there)
+        reads = (inputs, *locks.paths, *room.reads)
         try:
             child = await Child.start(
                 entry, folder=own, limits=limits, room=replace(room, reads=reads)
@@ -102,7 +106,7 @@ class JobChild:
         except BaseException:
             await asyncio.to_thread(remove_folder, folder)
             raise
-        return cls(child, folder, blobs, times or StepTimes())
+        return cls(child, folder, blobs, times or StepTimes(), locks)
 
     @property
     def pid(self) -> int:
@@ -119,8 +123,12 @@ class JobChild:
 
     @property
     def alive(self) -> bool:
-        """Whether it can do a step."""
-        return self._child.alive
+        """Whether it can do a step.
+
+        It may open the lock files that were there when it started. Where somebody has removed
+        one, there is another of that name by now, or none.
+        """
+        return self._child.alive and self._locks.are_still_there
 
     def warm(self) -> None:
         """Makes it load its libraries while nobody waits for it."""
