@@ -39,6 +39,7 @@ from edgeconv.server.engine.engine import Engine, Job, JobKind
 from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
 from edgeconv.server.jobs.job_child import remove_folder
 from edgeconv.server.jobs.runner import ended_jobs, run_job, unfinished_jobs
+from edgeconv.server.jobs.step_time import StepTimes
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.rpc.gates import CallLimits, Gates
@@ -75,6 +76,7 @@ class ServerSettings:
         child_entry: What job children run.
         child_limits: What a job child may use.
         child_room: What it may touch besides its own folder.
+        step_times: How long its steps may take.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
         database: URL of a PostgreSQL that it shares with other servers, for the store and the
@@ -99,6 +101,7 @@ class ServerSettings:
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
+    step_times: StepTimes = field(default_factory=StepTimes)
     awaited_device: str = ""
     database: str = field(default="", repr=False)
     blobs: Path | None = None
@@ -170,7 +173,7 @@ async def _open(
     folder.scratch.mkdir(mode=0o700)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
-        room=settings.child_room, idle_s=settings.child_idle_s,
+        room=settings.child_room, times=settings.step_times, idle_s=settings.child_idle_s,
     )  # fmt: skip
     stack.push_async_callback(children.close)
     tools = Tools(
