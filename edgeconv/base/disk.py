@@ -16,7 +16,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM})
 _NUMBER = re.compile(r"\(os error ([0-9]+)\)")
 """How libraries that are not written in Python tell the system's number."""
-_SQLITE = {
+_WORDS = {
+    "no space left on device": errno.ENOSPC,
     "database or disk is full": errno.ENOSPC,
     "disk i/o error": errno.EIO,
     "attempt to write a readonly database": errno.EROFS,
@@ -88,7 +89,7 @@ def _system_number(fault: BaseException) -> int:
     text = str(fault)
     if found := _NUMBER.search(text):
         return int(found[1])
-    return next((number for words, number in _SQLITE.items() if words in text.lower()), 0)
+    return next((number for words, number in _WORDS.items() if words in text.lower()), 0)
 
 
 def _begin(doing: str) -> str:

@@ -67,9 +67,9 @@ async def collect(folder: Path, hours: float, **asked: Any) -> Outcome:
         f"sqlite:///{state / 'edgeconv.db'}", clock=clock, touch=lambda topics: None
     )
     try:
-        blobs = Blobs.local(state / "blobs", store.retention.touch_part)
+        blobs = Blobs.local(state / "blobs", store.retention.toucher())
         # Scratch is the business of the server that uses it.
-        return await Collector(store, blobs, clock, state / "none").collect(**asked)
+        return await Collector(store, blobs, state / "none").collect(**asked)
     finally:
         await store.close()
 

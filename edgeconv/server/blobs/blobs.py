@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ RESERVE_BYTES = 64 * 1024 * 1024
 Touch = Callable[[PartRecord], None]
 
 _TOP = "sha256/"
+_OWNER = "database"
 
 
 class Blobs:
@@ -79,6 +81,31 @@ class Blobs:
             folder.mkdir(parents=True, exist_ok=True)
         store = LocalStore(folder, automatic_cleanup=False)
         return cls(store, touch, folder=folder, reserve_bytes=reserve_bytes)
+
+    def touched_by(self, touch: Touch) -> Blobs:
+        """The same blobs, where another one is told of what is stored."""
+        return Blobs(self._store, touch, folder=self._folder, reserve_bytes=self._reserve_bytes)
+
+    def claim(self, database: str) -> None:
+        """Notes which database the blobs belong to; blocks.
+
+        Raises:
+            EdgeconvError: BLOBS_ELSEWHERE when they belong to another one.
+        """
+        with _disk_errors(self._folder, "noting whose blobs these are"):
+            with suppress(AlreadyExistsError):
+                obstore.put(self._store, _OWNER, database.encode(), mode="create")
+            found = bytes(obstore.get(self._store, _OWNER).bytes()).decode(errors="replace")
+        if found != database:
+            raise EdgeconvError(
+                Reason.BLOBS_ELSEWHERE,
+                f"The blobs{f' in {str(self._folder)!r}' if self._folder else ''} belong to"
+                " another database, so nothing of them is removed.",
+                fix="Give each database a folder of blobs of its own, and run `edgeconv gc` with"
+                " the server of the database that they belong to.",
+                found=found,
+                expected=database,
+            )
 
     def check_room(self, needed_bytes: int) -> None:
         """Refuses what will not fit, before it is sent; blocks.
@@ -270,17 +297,26 @@ class Blobs:
             path.unlink(missing_ok=True)
             raise
 
-    def digest_of(self, file: FileRecord) -> str:
-        """Digest over a file's parts as they are stored; blocks.
+    async def digest_of(self, file: FileRecord) -> str:
+        """Digest over a file's parts as they are stored; a cancelled caller ends the work.
 
         Raises:
             EdgeconvError: BLOB_DAMAGED.
         """
         if len(file.parts) == 1:
             return file.parts[0].digest
-        whole = hashlib.sha256()
-        for chunk in self._read_blocking(file):
-            whole.update(chunk)
+        whole, unwanted = hashlib.sha256(), threading.Event()
+
+        def read() -> None:
+            for chunk in self._read_blocking(file):
+                if unwanted.is_set():
+                    return
+                whole.update(chunk)
+
+        try:
+            await asyncio.to_thread(read)
+        finally:
+            unwanted.set()
         return f"sha256:{whole.hexdigest()}"
 
     def read_whole(self, file: FileRecord) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,11 +14,7 @@ from edgeconv.server.store.steps import Claim, StepBusy, StepClaim, StepDone, St
 
 T = TypeVar("T")
 
-_LOG = logging.getLogger(__name__)
-
 _LOOK_AGAIN_S = 2.0
-_AGAIN_S = 1.0
-_later: set[asyncio.Task[None]] = set()
 
 
 @dataclass(frozen=True)
@@ -42,9 +37,8 @@ async def once(
     held: list[int] = []
 
     async def claim() -> Claim:
-        alive_since_ns = tools.clock.now_ns() - tools.executor_dead_ns
         claim = await tools.store.steps.claim(
-            key, name, tools.executor, alive_since_ns=alive_since_ns
+            key, name, tools.executor, dead_ns=tools.executor_dead_ns
         )
         if isinstance(claim, StepClaim):
             held.append(claim.token)
@@ -80,28 +74,7 @@ async def once(
         return StepCome(winner, True)
     finally:
         for token in held:
-            await _to_the_end(_release(tools, key, token))
-
-
-async def _release(tools: Tools, key: str, token: int) -> None:
-    """Gives a claim back; while the disk is full it is tried again and again.
-
-    A claim that stays would make all wait who need the step, for as long as the server lives.
-    """
-    try:
-        await tools.store.steps.release(key, token)
-    except EdgeconvError as error:
-        if error.reason not in (Reason.DISK_FULL, Reason.DISK_FAILED):
-            raise
-        _LOG.warning("a claim is given back later: %s", error.message)
-        task = asyncio.create_task(_release_later(tools, key, token))
-        _later.add(task)
-        task.add_done_callback(_later.discard)
-
-
-async def _release_later(tools: Tools, key: str, token: int) -> None:
-    await asyncio.sleep(_AGAIN_S)
-    await _release(tools, key, token)
+            await _to_the_end(tools.store.steps.release(key, token))
 
 
 async def _to_the_end(work: Awaitable[T]) -> T:

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from edgeconv.base.clock import SystemClock
+from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.state_folder import locked
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.retention.blob_check import check_blobs
 from edgeconv.server.retention.collector import Collector, Tell
 from edgeconv.server.rpc.storage import checked_message, collected_message
 from edgeconv.server.store.store import Store
+from edgeconv.server.store.urls import database_url
 from edgeconv.v1 import storage_pb2
 
 
@@ -28,7 +29,7 @@ async def collect_alone(
     """As the call of a server; nothing is under way, so there is no grace but for uploads.
 
     Raises:
-        EdgeconvError: STATE_LOCKED, STATE_UNWRITABLE.
+        EdgeconvError: STATE_LOCKED, STATE_UNWRITABLE; NOT_FOUND where there is no database.
     """
     async with _opened(state) as collector:
         outcome = await collector.collect(
@@ -53,11 +54,17 @@ async def check_alone(
 @asynccontextmanager
 async def _opened(state: Path) -> AsyncIterator[Collector]:
     with locked(state) as folder:
-        clock = SystemClock()
-        url = f"sqlite:///{folder.database}"
-        store = await Store.open(url, clock=clock, touch=lambda topics: None)
+        if not folder.database.exists():
+            raise EdgeconvError(
+                Reason.NOT_FOUND,
+                f"There is no database in {str(state)!r}.",
+                fix="Name another state folder with --state; what lies in a shared database is"
+                " collected by its servers.",
+                state=state,
+            )
+        store = await Store.open(database_url("", folder.database), touch=lambda topics: None)
         try:
-            blobs = Blobs.local(folder.blobs, store.retention.touch_part)
-            yield Collector(store, blobs, clock, folder.scratch, grace_ns=0)
+            blobs = Blobs.local(folder.blobs, store.retention.toucher())
+            yield Collector(store, blobs, folder.scratch, grace_ns=0)
         finally:
             await store.close()

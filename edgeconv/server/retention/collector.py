@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeconv.base.clock import Clock
 from edgeconv.base.quantities import NS_PER_S
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.retention_rules import (
@@ -84,7 +83,6 @@ class Collector:
 
     store: Store
     blobs: Blobs
-    clock: Clock
     scratch: Path
     in_use: Callable[[], Collection[str]] = tuple
     grace_ns: int = GRACE_NS
@@ -104,14 +102,19 @@ class Collector:
                 used for so long; None is at no age.
             cap_bytes: More of them go, least recently used first, until blobs take no more.
             dry_run: Only tells what would go.
+
+        Raises:
+            EdgeconvError: BLOBS_ELSEWHERE when the blobs are those of another database.
         """
         # In this order: a reference that comes after it touches its blob, which shows.
+        await self.claim()
+        now_ns = await self.store.retention.now_ns()
         sizes = await asyncio.to_thread(self.blobs.sizes)
         await self._adopt(sizes)
         rows = await self.store.retention.blobs()
         holders = [holder async for page in self.store.retention.holders() for holder in page]
         stored = [rows[digest] for digest in sizes if digest in rows]
-        policy = Policy(self.clock.now_ns(), older_than_ns, cap_bytes, grace_ns=self.grace_ns)
+        policy = Policy(now_ns, older_than_ns, cap_bytes, grace_ns=self.grace_ns)
         decision = decide(holders, stored, policy)
         lost = [row for digest, row in rows.items() if digest not in sizes]
         leftovers = await asyncio.to_thread(self._leftovers)
@@ -120,6 +123,15 @@ class Collector:
         retired, gone = await self._carry_out(decision, holders, stored, lost, tell)
         await asyncio.to_thread(_remove_leftovers, leftovers)
         return _outcome(decision, stored, retired, gone, policy, leftovers)
+
+    async def claim(self) -> None:
+        """Makes sure that no other database uses the blobs: what that one refers to would go.
+
+        Raises:
+            EdgeconvError: BLOBS_ELSEWHERE.
+        """
+        database = await self.store.installation.identity()
+        await asyncio.to_thread(self.blobs.claim, database)
 
     async def _adopt(self, sizes: Mapping[str, int]) -> None:
         """Blobs without a row: of a write that was broken off, or put there by hand."""
@@ -173,7 +185,7 @@ class Collector:
     async def _forget_rows(self, lost: Iterable[StoredBlob], holders: Iterable[Holder]) -> None:
         """Rows of blobs that are not stored, and that nobody refers to."""
         held = frozenset().union(*(h.digests for h in holders if not h.deleted))
-        oldest_ns = self.clock.now_ns() - self.grace_ns
+        oldest_ns = await self.store.retention.now_ns() - self.grace_ns
         rows = [row for row in lost if row.digest not in held and row.touched_ns <= oldest_ns]
         for start in range(0, len(rows), _AT_ONCE):
             await self.store.retention.remove(rows[start : start + _AT_ONCE], self.blobs.remove)
