@@ -106,8 +106,11 @@ def _trace(made: Interpreted) -> ExportedProgram:
     except Exception as error:
         # torch.export raises many types; its message names the operator.
         words = str(error).strip().splitlines() or [type(error).__name__]
+        written = "; ".join(f"{spec.name} {list(spec.shape)}" for spec in made.inputs)
         raise EdgeconvError(
-            Reason.OPERATOR_UNSUPPORTED, f"The graph can't be traced: {words[0][:300]}"
+            Reason.OPERATOR_UNSUPPORTED,
+            f"The graph can't be traced at {written}: {words[0][:300]}",
+            shapes=written,
         ) from error
 
 

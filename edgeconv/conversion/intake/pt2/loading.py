@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from edgeconv.conversion.intake.pt2.output_names import output_names
 from edgeconv.conversion.intake.sealing import check_inference
 from edgeconv.recipe.signature import DeclaredTensor, DType, SizeRange
 
+_FAILED_NODE = re.compile(r"Failed deserializing node Node\(target='([\w.]{1,100})'")
+_PLACE_IN_CODE = re.compile(r"(?:\[enforce fail at )?[\w./-]+\.(?:cpp|cc|cu|h):\d+\]?[\s:.]*")
 _REWRITTEN = "The program changes tensors in place; torch rewrote it without that."
 
 
@@ -62,14 +65,24 @@ def load_program(path: Path) -> LoadedProgram:
     except Exception as error:
         # torch's reader and its rewrites raise whatever their parts raise on a program that
         # is not whole.
-        words = str(error).strip().splitlines() or [type(error).__name__]
         raise EdgeconvError(
             Reason.MODEL_UNREADABLE,
             f"torch {torch.__version__.partition('+')[0]} can't read {path.name!r}, saved by torch"
-            f" {checked.torch_version}: {words[0][:200]}",
+            f" {checked.torch_version[:40]!r}: {_told(error)}",
             fix="Export it again with the torch of this service.",
             file=path.name,
         ) from error
+
+
+def _told(error: Exception) -> str:
+    """What torch says, without the places in its own code and the dumps of its objects."""
+    words = (str(error).strip().splitlines() or [""])[0]
+    node = _FAILED_NODE.match(words)
+    if node is not None and error.__cause__ is not None:
+        return f"{node[1]}: {_told(error.__cause__)}"  # type: ignore[arg-type]
+    words = _PLACE_IN_CODE.sub("", words)[:200]
+    # The words of a KeyError and its like are but the key.
+    return words if " " in words else f"{type(error).__name__} {words}".strip()
 
 
 def _loaded(checked: CheckedArchive) -> LoadedProgram:

@@ -80,6 +80,7 @@ def _trace(loaded: LoadedProgram, inputs: tuple[TensorSpec, ...]) -> ExportedPro
             Reason.SHAPE_INVALID,
             f"The program can't be traced at {written}: {words[0][:300]}",
             fix="Give shapes that the model was exported for.",
+            shapes=written,
         ) from error
 
 
