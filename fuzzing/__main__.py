@@ -36,11 +36,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from edgeconv.report.printable import printable
 from edgeconv.sandbox.limits import GIB, Limits
 from fuzzing.cases import KINDS, Case, make_case
 from fuzzing.children import Children
 from fuzzing.outcomes import Finding, Outcome, Tally
 from fuzzing.service import through_server
+from fuzzing.smaller import smaller
 
 _CASES, _SERVER_CASES = 3000, 300
 _EVERY = 25
@@ -104,11 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell = _teller(given, tally)
     # What Ctrl-C ends in good order, SIGTERM ends so, too.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    if given.smaller:
+        asyncio.run(_made_smaller(given))
+        return 0
     try:
         if given.level != "server":
             asyncio.run(_in_children(given, tally, tell))
         if given.level != "children" and (given.level == "server" or not given.case):
-            _serve(given, tally, tell)
+            asyncio.run(_serve(given, tally, tell))
     except KeyboardInterrupt:
         tally.interrupted = True
     finally:
@@ -116,6 +121,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.json is not None:
             given.json.write_text(json.dumps(tally.to_json(), indent=1))
     return 130 if tally.interrupted else int(tally.failed)
+
+
+async def _made_smaller(given: argparse.Namespace) -> None:
+    """Prints what is left of each case, and keeps it where that is asked for."""
+    with tempfile.TemporaryDirectory(prefix="fuzzing-") as folder:
+        children = Children(Path(folder), _limits(given), given.time_limit)
+        try:
+            for kind, number in given.case:
+                whole = make_case(kind, number, given.seed)
+                case, outcome = await smaller(whole, children.run)
+                sizes = [sum(map(len, each.files.values())) for each in (whole, case)]
+                print(f"{case.name}: {sizes[0]} bytes became {sizes[1]}: {printable(outcome.what)}")
+                if given.keep is not None:
+                    keep(case, given.keep)
+        finally:
+            await children.close()
 
 
 async def _in_children(given: argparse.Namespace, tally: Tally, tell: Tell) -> None:
@@ -128,15 +149,20 @@ def _limits(given: argparse.Namespace) -> Limits:
     return Limits(address_space_bytes=given.memory_gib * GIB)
 
 
-def _serve(given: argparse.Namespace, tally: Tally, tell: Tell) -> None:
+async def _serve(given: argparse.Namespace, tally: Tally, tell: Tell) -> None:
     """The cases that go through a server, after those of the children; of each kind in turn."""
     first = given.start + given.cases
     numbers = given.case or sorted(
         case_numbers(given.kinds, given.server_cases, first), key=lambda case: case[1]
     )
     cases = (make_case(kind, number, given.seed) for kind, number in numbers)
-    for case, outcome in through_server(cases, given.time_limit, tally.servers.append):
+
+    def count(case: Case, outcome: Outcome) -> None:
         tell(case, outcome, tally.add(case, outcome, where=", server"))
+
+    await through_server(
+        cases, given.time_limit, count, tally.servers.append, at_once=given.at_once
+    )
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -145,7 +171,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--cases", type=int, default=_CASES, help="how many, over all kinds")
     add("--kinds", type=_kinds, default=KINDS, help=f"some of {','.join(KINDS)}")
     add("--case", type=_case, action="append", default=[], help="one case again: KIND:NUMBER")
+    add("--smaller", action="store_true", help="cases given by --case, made as small as can be")
     add("--server-cases", type=int, default=_SERVER_CASES, help="how many through a server")
+    add("--at-once", type=int, default=1, help="cases that are with the server at a time")
     add("--level", choices=("both", "children", "server"), default="both")
     add("--start", type=int, default=0, help="number of the first case of each kind")
     add("--seed", type=int, default=0, help="another seed gives other cases")

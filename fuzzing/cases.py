@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from types import ModuleType
@@ -50,13 +50,17 @@ def seeds() -> dict[str, Callable[[], Any]]:
     return {**BASIC_SEEDS, **RARE_SEEDS}
 
 
-def honest() -> Iterator[Case]:
-    """Every unchanged model that the cases begin with; their numbers are below zero."""
+def honest(programs: Sequence[str] = ()) -> Iterator[Case]:
+    """Unchanged models that the cases begin with; their numbers are below zero.
+
+    Args:
+        programs: Saved programs that are wanted of all; every one when it is empty.
+    """
     from fuzzing.program_seeds import NAMES, members, packed
 
     for place, (name, make) in enumerate(seeds().items(), start=1):
         yield Case("onnx", -place, {"model.onnx": make().SerializeToString()}, name)
-    for place, name in enumerate(NAMES, start=1):
+    for place, name in enumerate(programs or NAMES, start=1):
         yield Case("json", -place, {"model.pt2": packed(members(name))}, name)
 
 

@@ -136,7 +136,7 @@ class Children:
 def _warming(kind: str) -> Case:
     """An honest model that loads the libraries which a kind needs."""
     wanted = "json" if kind in ("archive", "json") else "onnx"
-    return next(each for each in honest() if each.kind == wanted)
+    return next(each for each in honest(programs=("in_place",)) if each.kind == wanted)
 
 
 def refused(error: EdgeconvError, stage: str) -> Outcome:

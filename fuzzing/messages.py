@@ -11,7 +11,7 @@ LONGEST = 700
 _INTERNALS = re.compile(
     r"""0x[0-9a-f]{6,}                        # where an object lay in memory
     | [\w/.-]+\.(?:py|cc|cpp|cu|h):\d        # a line of somebody's code
-    | /(?:tmp|home|usr|root|work|project|opt|site-packages)/\w+/   # a folder of this machine
+    | /(?:tmp|home|usr|root|work|project|opt|site-packages)/[\w.-]+/   # a folder of this machine
     | Traceback\ \(most\ recent | \bFakeTensor | <class\ '
     """,
     re.VERBOSE,

@@ -158,8 +158,7 @@ def _content(name: str) -> tuple[tuple[str, bytes], ...]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         torch.export.save(_MADE[name](), content)
-    with zipfile.ZipFile(content) as archive:
-        members = {each.partition("/")[2]: archive.read(each) for each in archive.namelist()}
+    members = members_of(content.getvalue())
     model = json.loads(members[MODEL])
     for node in model["graph_module"]["graph"]["nodes"]:
         # It names folders of this machine, and the same case is to be the same bytes on all.
@@ -167,6 +166,12 @@ def _content(name: str) -> tuple[tuple[str, bytes], ...]:
     members[MODEL] = json.dumps(model).encode()
     members[SAMPLES] = b""
     return tuple(members.items())
+
+
+def members_of(archive: bytes) -> Members:
+    """The members of an archive by their names below its root folder."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {each.partition("/")[2]: opened.read(each) for each in opened.namelist()}
 
 
 def members(name: str) -> Members:

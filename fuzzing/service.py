@@ -30,28 +30,53 @@ _FAULT = re.compile(r"Traceback|\bERROR\b|\bCRITICAL\b|never retrieved|Segmentat
 _MOST_LINES = 20
 
 
-def through_server(
-    cases: Iterable[Case], time_limit_s: float, see: Callable[[Served], None]
-) -> Iterator[tuple[Case, Outcome]]:
-    """Does cases one after another; a server that dies or hangs is followed by another.
+Tell = Callable[[Case, Outcome], None]
+
+
+async def through_server(
+    cases: Iterable[Case], time_limit_s: float, tell: Tell, see: Callable[[Served], None],
+    *, at_once: int = 1,
+) -> None:  # fmt: skip
+    """Does cases; a server that dies or hangs is followed by another.
 
     Args:
         time_limit_s: For the inspection of a case, and for its conversion.
         see: Gets what was seen of each server process, when it has ended.
+        at_once: Cases that are with the server at a time.
     """
     waiting = iter(cases)
-    ended = False
-    while not ended:
-        with tempfile.TemporaryDirectory(prefix="fuzzing-") as folder:
-            ended = True
-            with _server(Path(folder), see) as (server, count):
-                for case in waiting:
-                    outcome = _run(server, case, Path(folder), time_limit_s)
-                    count()
-                    yield case, outcome
-                    if outcome.what in (SERVER, TIME_OUT):
-                        ended = False
-                        break
+    while True:
+        with (
+            tempfile.TemporaryDirectory(prefix="fuzzing-") as folder,
+            _server(Path(folder), see) as (server, count),
+        ):
+            broken = asyncio.Event()
+
+            def done(case: Case, outcome: Outcome, count: Callable[[], None] = count) -> None:
+                count()
+                tell(case, outcome)
+
+            lanes = (
+                _lane(server, waiting, Path(folder), time_limit_s, done, broken)
+                for _ in range(at_once)
+            )
+            await asyncio.gather(*lanes)
+        if not broken.is_set():
+            return
+
+
+async def _lane(
+    server: ServerProcess, waiting: Iterator[Case], folder: Path, limit_s: float, done: Tell,
+    broken: asyncio.Event,
+) -> None:  # fmt: skip
+    """Takes case after case, until there is none or the server is of no more use."""
+    for case in waiting:
+        outcome = await _run(server, case, folder, limit_s)
+        done(case, outcome)
+        if outcome.what in (SERVER, TIME_OUT):
+            broken.set()
+        if broken.is_set():
+            return
 
 
 @contextlib.contextmanager
@@ -101,7 +126,7 @@ def _faults(log: Path) -> tuple[str, ...]:
     return tuple(line[:300] for line in lines if _FAULT.search(line))[:_MOST_LINES]
 
 
-def _run(server: ServerProcess, case: Case, folder: Path, limit_s: float) -> Outcome:
+async def _run(server: ServerProcess, case: Case, folder: Path, limit_s: float) -> Outcome:
     source = folder / case.name.replace(":", "-")
     source.mkdir()
     paths = []
@@ -109,7 +134,7 @@ def _run(server: ServerProcess, case: Case, folder: Path, limit_s: float) -> Out
         (source / name).write_bytes(data)
         paths.append(source / name)
     began = time.monotonic()
-    outcome = replace(asyncio.run(_send(server, paths, limit_s)), seconds=time.monotonic() - began)
+    outcome = replace(await _send(server, paths, limit_s), seconds=time.monotonic() - began)
     if server.process.poll() is not None:
         words = f"it ended with {server.process.returncode}; {outcome.words}"
         outcome = replace(outcome, what=SERVER, words=words)

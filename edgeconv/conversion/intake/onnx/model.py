@@ -15,6 +15,7 @@ from onnx import TensorProto, numpy_helper
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
+from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.onnx.external_data import check_external_data
 from edgeconv.conversion.intake.onnx.function_calls import check_function_calls
 from edgeconv.conversion.intake.onnx.scopes import Scope
@@ -114,7 +115,7 @@ def parse(path: Path) -> onnx.ModelProto:
         proto = onnx.load_model(str(path), load_external_data=False)
     except Exception as error:
         # The protobuf back ends raise types of their own for damaged bytes.
-        raise unreadable(path.name, f"it can't be parsed ({error})") from error
+        raise unreadable(path.name, f"it can't be parsed ({first_words(error)})") from error
     check_texts(proto, path.name)
     if not proto.graph.node or not proto.graph.output:
         raise unreadable(path.name, "it has no graph with nodes and outputs")
@@ -161,9 +162,7 @@ def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     except Exception as error:
         # The inliner and the version converter raise types of their compiled code.
         first, *_ = proto.functions
-        # In front of its words stand the file and line of the inliner that said them.
-        words = str(error).rpartition("failed: ")[2] or type(error).__name__
-        why = f"the model's functions can't be put in their places ({words})"
+        why = f"the model's functions can't be put in their places ({first_words(error)})"
         raise unsupported(first.name, "function", why) from error
     for function in made.functions:
         versions = [
@@ -290,7 +289,7 @@ class _Reader:
         try:
             array = numpy_helper.to_array(proto, base_dir=str(self._folder))
         except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
-            raise broken(name, f"its values can't be read ({error})") from error
+            raise broken(name, f"its values can't be read ({first_words(error)})") from error
         return np.ascontiguousarray(array).reshape(array.shape)
 
 

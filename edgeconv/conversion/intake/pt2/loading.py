@@ -14,6 +14,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.export.pt2_archive._package import load_pt2
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.pt2.archive import CheckedArchive, check_archive
 from edgeconv.conversion.intake.pt2.functional import make_functional
 from edgeconv.conversion.intake.pt2.output_names import output_names
@@ -21,7 +22,6 @@ from edgeconv.conversion.intake.sealing import check_inference
 from edgeconv.recipe.signature import DeclaredTensor, DType, SizeRange
 
 _FAILED_NODE = re.compile(r"Failed deserializing node Node\(target='([\w.]{1,100})'")
-_PLACE_IN_CODE = re.compile(r"(?:\[enforce fail at )?[\w./-]+\.(?:cpp|cc|cu|h):\d+\]?[\s:.]*")
 _REWRITTEN = "The program changes tensors in place; torch rewrote it without that."
 
 
@@ -74,15 +74,12 @@ def load_program(path: Path) -> LoadedProgram:
         ) from error
 
 
-def _told(error: Exception) -> str:
-    """What torch says, without the places in its own code and the dumps of its objects."""
-    words = (str(error).strip().splitlines() or [""])[0]
-    node = _FAILED_NODE.match(words)
+def _told(error: BaseException) -> str:
+    """What torch says, without the dumps of its objects."""
+    node = _FAILED_NODE.match(str(error))
     if node is not None and error.__cause__ is not None:
-        return f"{node[1]}: {_told(error.__cause__)}"  # type: ignore[arg-type]
-    words = _PLACE_IN_CODE.sub("", words)[:200]
-    # The words of a KeyError and its like are but the key.
-    return words if " " in words else f"{type(error).__name__} {words}".strip()
+        return f"{node[1]}: {_told(error.__cause__)}"
+    return first_words(error)
 
 
 def _loaded(checked: CheckedArchive) -> LoadedProgram:

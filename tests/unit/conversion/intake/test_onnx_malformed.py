@@ -23,7 +23,7 @@ def _model(nodes: Sequence[NodeProto], **constants: Any) -> bytes:
         [numpy_helper.from_array(np.array(value), name) for name, value in constants.items()],
     )  # fmt: skip
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 def _refusal(folder: Path, model: bytes) -> EdgeconvError:
@@ -118,7 +118,7 @@ def test_the_name_of_an_operator_moves_no_cursor(tmp_path: Path) -> None:
     ],
 )
 def test_a_window_that_does_not_fit_the_axes_is_refused_by_what_does_not_fit(
-    tmp_path: Path, operator: str, attributes: dict[str, list[int]]
+    tmp_path: Path, operator: str, attributes: dict[str, Any]
 ) -> None:
     error = _refusal(tmp_path, _model([node(operator, ["x"], ["y"], **attributes)]))
     assert error.reason is Reason.OPERATOR_UNSUPPORTED
