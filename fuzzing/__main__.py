@@ -104,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _arguments(arguments)
     tally = Tally()
     tell = _teller(given, tally)
-    # What Ctrl-C ends in good order, SIGTERM ends so, too.
+    # What Ctrl-C ends in good order, SIGTERM ends so, too; a shell may have had it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     if given.smaller:
         asyncio.run(_made_smaller(given))
