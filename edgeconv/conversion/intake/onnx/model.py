@@ -208,13 +208,14 @@ class _Reader:
             raise unsupported(name, "sparse initializer", "sparse tensors are not supported")
         defaults = {each.name for each in proto.initializer}
         if any(not each.name for each in proto.input):
-            raise broken(proto.name, "an input of this graph has no name")
+            raise broken(f"the inputs of graph {proto.name}", "one of them has no name")
         inputs = [scope.add(each.name) for each in proto.input if each.name not in defaults]
         nodes = tuple(self._nodes(proto, prefix, scope))
-        for each in proto.output:
+        for place, each in enumerate(proto.output):
             # Of a node, an empty name means an input or output that is left out.
             if not each.name or each.name not in scope:
-                raise broken(each.name, "nothing in the graph makes this output")
+                what = each.name or f"output {place} of graph {proto.name}"
+                raise broken(what, "nothing in the graph makes this output")
         return Graph(
             nodes=nodes,
             constants=constants,
