@@ -93,6 +93,7 @@ class Reason(Enum):
     # The installation.
     EXTRA_MISSING = (Status.UNIMPLEMENTED, "A part of edgeconv is not installed.")
     STATE_LOCKED = (Status.FAILED_PRECONDITION, "Another server uses the state folder.")
+    DECLARED_DEAD = (Status.ABORTED, "Another server took this one for dead and does its jobs.")
     STATE_UNWRITABLE = (Status.FAILED_PRECONDITION, "The state folder can't be made or written.")
     DATABASE_UNAVAILABLE = (
         Status.UNAVAILABLE,

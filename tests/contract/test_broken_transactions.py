@@ -57,6 +57,11 @@ async def _unavailable(work: Awaitable[Any]) -> None:
     assert time.monotonic() - began < BOUND_S
 
 
+async def _names(store: Store) -> list[str]:
+    query = sa.select(executors.c.executor).order_by(executors.c.executor)
+    return await store.database.run(lambda tx: [row["executor"] for row in tx.rows(query)])
+
+
 def _add(name: str) -> Callable[[Transaction], int]:
     """Not to be done twice: a second time says so."""
 
@@ -128,11 +133,11 @@ def test_a_commit_whose_answer_is_lost_is_done_once(
             assert await store.database.run(work) == 1
             # Where only the answer is lost, the second try finds that it is done.
             assert getattr(gate, lost) == (0 if lost == "lose_commit" else 2)
-            assert await store.executors.others("") == ["one"]
+            assert await _names(store) == ["one"]
             assert len(tries) == (4 if lost == "lose_commit" else 1)
             # What only reads is done anew.
             gate.lose_answer = 1
-            assert await store.executors.others("") == ["one"]
+            assert await _names(store) == ["one"]
             assert len(cluster.tell("SELECT * FROM commit_marks", sa.make_url(url).database)) == 1
             await store.database.forget_marks()
             await store.database.forget_marks()
@@ -155,7 +160,7 @@ def test_a_connection_that_is_killed_in_the_midst_is_replaced(cluster: Cluster, 
             return count + len(tx.rows(sa.select(executors)))
 
         assert await store.database.run(work) == 2
-        assert await store.executors.others("") == ["one"]
+        assert await _names(store) == ["one"]
 
     _play(url, scenario, again_s=5.0, answer_s=20.0)
 
@@ -164,13 +169,13 @@ def test_connections_that_were_killed_while_nobody_used_them_are_not_noticed(
     cluster: Cluster, url: str
 ) -> None:
     async def scenario(store: Store) -> None:
-        await asyncio.gather(*(store.executors.beat(name) for name in "abcdefgh"))
+        await asyncio.gather(*(store.executors.enter(name) for name in "abcdefgh"))
         name = sa.make_url(url).database
         cluster.tell(
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         )
-        await asyncio.gather(*(store.executors.beat(name) for name in "ijkl"))
-        assert await store.executors.others("") == list("abcdefghijkl")
+        await asyncio.gather(*(store.executors.enter(name) for name in "ijkl"))
+        assert await _names(store) == list("abcdefghijkl")
 
     _play(url, scenario, again_s=5.0, answer_s=20.0)
 
@@ -184,13 +189,13 @@ def test_a_database_that_is_gone_is_told_to_callers_and_waited_for_by_jobs(
             waiting = asyncio.gather(
                 *(store.patient().database.run(_add(name)) for name in "abcdefghijkl")
             )
-            await _unavailable(store.executors.beat("call"))
-            await _unavailable(store.executors.others("call"))
+            await _unavailable(store.executors.enter("call"))
+            await _unavailable(_names(store))
             assert not waiting.done()
         finally:
             cluster.start()
         await waiting
-        assert await store.executors.others("") == list("abcdefghijkl")
+        assert await _names(store) == list("abcdefghijkl")
 
     _play(url, scenario, lock_s=5.0, statement_s=5.0)
 
@@ -199,10 +204,11 @@ def test_who_ends_does_not_wait_for_a_database_that_is_gone(cluster: Cluster, ur
     async def scenario(store: Store) -> None:
         cluster.stop()
         try:
-            job = asyncio.create_task(store.patient().executors.beat("job"))
-            await _unavailable(store.executors.beat("call"))
+            job = asyncio.create_task(store.patient().executors.enter("job"))
+            await _unavailable(store.executors.enter("call"))
             store.end_patience()
-            await _unavailable(job)
+            await asyncio.wait([job])
+            assert job.cancelled()
         finally:
             cluster.start()
 
@@ -211,7 +217,7 @@ def test_who_ends_does_not_wait_for_a_database_that_is_gone(cluster: Cluster, ur
 
 def test_a_database_that_has_stopped_moving_holds_nobody_up(cluster: Cluster, url: str) -> None:
     async def scenario(store: Store) -> None:
-        await asyncio.gather(*(store.executors.beat(name) for name in "ab"))
+        await asyncio.gather(*(store.executors.enter(name) for name in "ab"))
         frozen = cluster.processes
         for process in frozen:
             os.kill(process, signal.SIGSTOP)
@@ -219,7 +225,7 @@ def test_a_database_that_has_stopped_moving_holds_nobody_up(cluster: Cluster, ur
             job = asyncio.create_task(store.patient().database.run(_add("job")))
             # More than there are threads.
             await asyncio.gather(
-                *(_unavailable(store.executors.beat(f"{number}")) for number in range(20))
+                *(_unavailable(store.executors.enter(f"{number}")) for number in range(20))
             )
             assert not job.done()
         finally:
@@ -227,7 +233,7 @@ def test_a_database_that_has_stopped_moving_holds_nobody_up(cluster: Cluster, ur
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGCONT)
         await job
-        assert "job" in await store.patient().executors.others("")
+        assert "job" in await _names(store.patient())
 
     _play(url, scenario)
 
@@ -240,7 +246,7 @@ def test_a_statement_does_not_go_on_for_ever(cluster: Cluster, url: str, stateme
         with engine.connect() as other:
             other.execute(sa.text("LOCK TABLE executors"))
             await _unavailable(store.database.run(lambda tx: tx.execute(sa.text(statement))))
-        await store.patient().executors.beat("later")
+        await store.patient().executors.enter("later")
 
     _play(url, scenario, again_s=0.0)
     engine.dispose()
@@ -272,7 +278,7 @@ def test_sqlite_that_another_process_has_locked_is_told_and_waited_for(tmp_path:
         other.execute("BEGIN IMMEDIATE")
         job = asyncio.create_task(store.patient().database.run(_add("job")))
         for _ in range(2):
-            await _unavailable(store.executors.beat("call"))
+            await _unavailable(store.executors.enter("call"))
         assert not job.done()
         other.execute("ROLLBACK")
         other.close()
@@ -285,10 +291,10 @@ def test_sqlite_that_may_only_be_read_says_so(tmp_path: Path) -> None:
     path = tmp_path / "edgeconv.db"
 
     async def write(store: Store) -> None:
-        await store.executors.beat("me")
+        await store.executors.enter("me")
 
     async def refused(store: Store) -> None:
-        assert await store.executors.others("") == ["me"]
+        assert await _names(store) == ["me"]
         with pytest.raises(EdgeconvError) as caught:
             await write(store)
         assert caught.value.reason is Reason.STATE_UNWRITABLE

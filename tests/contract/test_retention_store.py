@@ -27,12 +27,11 @@ Play = Callable[[Scenario], None]
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Play:
+def play(new_database: Callable[[], str]) -> Play:
     def run(scenario: Scenario) -> None:
         async def whole() -> None:
             clock = FakeClock()
-            url = f"sqlite:///{tmp_path / 'edgeconv.db'}"
-            store = await Store.open(url, clock=clock, touch=lambda topics: None)
+            store = await Store.open(new_database(), clock=clock, touch=lambda topics: None)
             try:
                 await scenario(store, clock)
             finally:
@@ -54,7 +53,7 @@ async def _holders(store: Store) -> dict[HolderId, Holder]:
 
 async def _step(store: Store, file: FileRecord) -> None:
     await store.retention.touch({file.digest: file.size_bytes})
-    claim = await store.steps.claim("key", "step", "me", alive_since_ns=0)
+    claim = await store.steps.claim("key", "step", "me")
     assert isinstance(claim, StepClaim)
     assert await store.steps.finish("key", claim.token, StepOutput(files=(file,)))
 
@@ -115,7 +114,7 @@ def test_nothing_refers_to_a_blob_that_is_gone(play: Play) -> None:
 
 
 async def _step_of_gone(store: Store, file: FileRecord) -> None:
-    claim = await store.steps.claim("other", "step", "me", alive_since_ns=0)
+    claim = await store.steps.claim("other", "step", "me")
     assert isinstance(claim, StepClaim)
     await store.steps.finish("other", claim.token, StepOutput(files=(file,)))
 
@@ -125,14 +124,14 @@ def test_a_result_that_was_used_since_it_was_read_stays(play: Play) -> None:
         await _step(store, _file(b"one"))
         (before,) = (await _holders(store)).values()
         clock.advance(10 * 10**9)
-        claim = await store.steps.claim("key", "step", "me", alive_since_ns=0)
+        claim = await store.steps.claim("key", "step", "me")
         assert isinstance(claim, StepDone)
         assert not await store.retention.retire_step(before)
         (now,) = (await _holders(store)).values()
         assert now.used_ns - before.used_ns == 10 * 10**9
         assert await store.retention.retire_step(now)
         assert await _holders(store) == {}
-        again = await store.steps.claim("key", "step", "me", alive_since_ns=0)
+        again = await store.steps.claim("key", "step", "me")
         assert isinstance(again, StepClaim)
         assert again.token == 2, "an earlier worker is still told apart"
 
@@ -167,7 +166,7 @@ def test_an_older_store_gets_a_row_for_every_blob_that_a_row_refers_to(tmp_path:
     dumped = [file.model_dump(mode="json") for file in files]
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+        command.upgrade(config, "0005")
         _insert(connection, "blob_senders", principal="p", digest=files[0].digest, size_bytes=1)
         _insert(connection, "model_versions", files=[dumped[1]])
         _insert(connection, "datasets", files=[dumped[2]])

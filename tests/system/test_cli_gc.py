@@ -113,7 +113,7 @@ async def _fill_with_results(state: Path) -> None:
     ]
     await store.models.create("m", tuple(files[:_SHARED]), Request("local", "", ""))
     for n, file in enumerate(files):
-        claim = await store.steps.claim(f"key{n}", "step", "me", alive_since_ns=0)
+        claim = await store.steps.claim(f"key{n}", "step", "me")
         assert isinstance(claim, StepClaim)
         await store.steps.finish(f"key{n}", claim.token, StepOutput(files=(file,)))
     await store.close()

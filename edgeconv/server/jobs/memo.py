@@ -37,9 +37,7 @@ async def once(
     held: list[int] = []
 
     async def claim() -> Claim:
-        claim = await tools.store.steps.claim(
-            key, name, tools.executor, dead_ns=tools.executor_dead_ns
-        )
+        claim = await tools.store.steps.claim(key, name, tools.executor)
         if isinstance(claim, StepClaim):
             held.append(claim.token)
         return claim

@@ -152,7 +152,7 @@ class Database:
 
     def patient(self) -> Self:
         """The same database for who has no caller that waits: it waits as long as an outage
-        takes, until `end_patience`."""
+        takes, until `end_patience`, which cancels it."""
         sibling = copy.copy(self)
         sibling._waits = True
         return sibling
@@ -195,7 +195,7 @@ class Database:
             except Outage as outage:
                 self._news.lost(outage)
                 if not self._goes_on(time.monotonic() - began):
-                    raise outage.told() from outage
+                    raise self._given_up(outage) from outage
                 await self._pause()
             else:
                 self._news.back()
@@ -205,6 +205,10 @@ class Database:
         if self._ending.is_set():
             return False
         return self._waits or waited_s < self._limits.again_s
+
+    def _given_up(self, outage: Outage) -> BaseException:
+        # To who waits for it without end a lost database is no failure that could be kept.
+        return asyncio.CancelledError() if self._waits else outage.told()
 
     async def _pause(self) -> None:
         try:
@@ -235,7 +239,7 @@ class Database:
             if not self._waits or self._ending.is_set():
                 outage = Outage(Trouble.SLOW, "what began does not end")
                 self._news.lost(outage)
-                raise outage.told()
+                raise self._given_up(outage)
 
     def _tell(self, answer: asyncio.Future[tuple[Any, set[str]]]) -> None:
         if not answer.cancelled() and answer.exception() is None:

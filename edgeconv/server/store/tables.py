@@ -73,7 +73,7 @@ conversions = sa.Table(
     _seq(), _text("id"), _text("model_version"), _text("recipe"), _data("plan"), _data("inputs"),
     _text("device_selector"), _data("benchmark"), _text("state"), _number("attempt"),
     _data("error", optional=True), _data("notes"), _data("toolchain"), _number("sequence"),
-    _number("create_ns"), _number("end_ns"),
+    _number("create_ns"), _number("end_ns"), _text("executor"), _number("lost_attempts"),
     sa.Column("used_ns", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("collected_ns", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("id"),
@@ -139,8 +139,9 @@ agents = sa.Table(
 
 executors = sa.Table(
     "executors", metadata,
-    # Of its code: the newest migration that it knows.
-    _text("executor", key=True), _number("heartbeat_ns"), _text("revision"),
+    # `steady_ns`: since when it beats without a pause. `revision`: the newest migration that
+    # its code knows.
+    _text("executor", key=True), _number("heartbeat_ns"), _number("steady_ns"), _text("revision"),
 )  # fmt: skip
 
 requests = sa.Table(

@@ -35,6 +35,11 @@ _BOOKKEEPING = {
     "archive_format", "archive_version", "byteorder", "version", ".data/version",
     ".data/serialization_id", ".format_version", ".storage_alignment",
 }  # fmt: skip
+# Of torch from 2.8 on.
+_FORMS = {
+    "archive_format": re.compile(rb"pt2\Z"), "archive_version": re.compile(rb"[0-9]{1,4}\Z"),
+    ".data/version": re.compile(rb"[0-9]{1,4}\s?\Z"), "byteorder": re.compile(rb"little\Z"),
+}  # fmt: skip
 _KNOWN = {*_BOOKKEEPING, _MODEL, _WEIGHTS, _CONSTANTS, _SAMPLES}
 _PAYLOAD = re.compile(r"data/(?:weights/weight|constants/tensor)_[0-9]+\Z")
 _EXTRA = "extra/"
@@ -50,6 +55,8 @@ _TARGET = re.compile(
 _FORBIDDEN = re.compile(r"torch\.ops\.aten\.(?:from_file|_print)\b")
 _TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
 _WIDEST_ITEM = 8
+_MOST_MEMBERS = 100_000
+_MOST_JSON_BYTES = 1 << 29
 # Tensors that share values get copies of their own.
 _MOST_COPIES = 64
 _LONGEST_PLACE = 80
@@ -80,23 +87,37 @@ def check_archive(path: Path) -> CheckedArchive:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(archive, path.name)
+            members = _members(archive, path.name, path.stat().st_size)
             return _clean(members, path.name)
     except DAMAGED_ZIP as error:
         raise _unreadable(path.name, f"its archive is damaged ({error})") from error
 
 
-def _members(archive: zipfile.ZipFile, file: str) -> dict[str, bytes]:
-    """Contents by name below the archive's root folder."""
-    members: dict[str, bytes] = {}
-    for entry in archive.infolist():
+def _members(archive: zipfile.ZipFile, file: str, whole: int) -> dict[str, bytes]:
+    """Contents by name below the archive's root folder; of what is left out, nothing.
+
+    Args:
+        whole: Bytes of the archive; its members are held in memory and may have no more.
+    """
+    entries = archive.infolist()
+    if len(entries) > _MOST_MEMBERS:
+        raise _unreadable(file, f"it has {len(entries)} members")
+    names: dict[str, zipfile.ZipInfo] = {}
+    for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED:
             raise _unreadable(file, f"member {entry.filename!r} is compressed")
         root, _, name = entry.filename.partition("/")
-        if not name or name in members or root != archive.infolist()[0].filename.partition("/")[0]:
+        if not name or name in names or root != entries[0].filename.partition("/")[0]:
             raise _unreadable(file, f"member {entry.filename!r} is out of place")
-        members[name] = archive.read(entry)
-    return members
+        names[name] = entry
+    # Entries may share the bytes of one, and each would be read for itself.
+    claimed = sum(entry.file_size for entry in entries)
+    if claimed > whole:
+        raise _unreadable(file, f"its members claim {claimed} bytes and it has {whole}")
+    return {
+        name: b"" if name.startswith(_EXTRA) else archive.read(entry)
+        for name, entry in names.items()
+    }
 
 
 def _clean(members: dict[str, bytes], file: str) -> CheckedArchive:
@@ -113,9 +134,11 @@ def _clean(members: dict[str, bytes], file: str) -> CheckedArchive:
     for config in (_WEIGHTS, _CONSTANTS):
         _check_payload(_json(members, config, file), config, kept, file)
         kept[config] = members[config]
-    for name in ("archive_format", "archive_version", "byteorder", ".data/version"):
-        if name in members:
-            kept[name] = members[name]
+    for name, form in _FORMS.items():
+        kept[name] = members.get(name, b"")
+        if not form.match(kept[name]):
+            said = repr(kept[name][:40]) if name in members else "missing"
+            raise _unreadable(file, f"member {name!r}, which tells the format, is {said}")
     kept[_MODEL] = json.dumps(model).encode()
     # torch takes an empty member for no sample inputs.
     kept[_SAMPLES] = b""
@@ -135,6 +158,8 @@ def _written(members: dict[str, bytes]) -> io.BytesIO:
 def _json(members: dict[str, bytes], name: str, file: str) -> dict[str, Any]:
     if name not in members:
         raise _unreadable(file, f"member {name!r} is missing")
+    if len(members[name]) > _MOST_JSON_BYTES:
+        raise _unreadable(file, f"member {name!r} has {len(members[name])} bytes of JSON")
     try:
         value = json.loads(members[name])
     except (ValueError, RecursionError) as error:

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from benchmarks.attacks.routes import MODEL, ROUTES, WEIGHTS, Members, honest_program, write_hostile
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.bench.memory import read_peak, reset_peak
 from edgeconv.conversion.intake import inspect_source, take_in
 from edgeconv.conversion.intake.pt2 import archive
 from edgeconv.conversion.intake.pt2.archive import check_archive
@@ -283,3 +285,62 @@ def test_a_program_that_computes_without_measure_is_refused(tmp_path: Path) -> N
         take_in(tmp_path, "sha256:0", {}, lambda fraction, words: None)
     assert caught.value.reason is Reason.OPERATOR_UNSUPPORTED
     assert "GiB" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("byteorder", b"big"), ("archive_format", b"zip"), ("archive_version", b"{}"),
+        (".data/version", b"\0" * 64), ("archive_version", None), ("byteorder", None),
+    ],
+)  # fmt: skip
+def test_a_member_that_tells_another_format_is_named(
+    saved: bytes, tmp_path: Path, member: str, content: bytes | None
+) -> None:
+    def plant(members: Members) -> None:
+        if content is None:
+            del members[member]
+        else:
+            members[member] = content
+
+    _rewritten(saved, tmp_path, plant)
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert member in error.message
+
+
+def test_members_that_share_their_bytes_are_refused_unread(saved: bytes, tmp_path: Path) -> None:
+    """A thousand entries of one MiB, in an archive of one."""
+    path = _rewritten(saved, tmp_path, lambda members: members.update({MODEL: b" " * 2**20}))
+    with zipfile.ZipFile(path, "a") as archive:
+        [one] = [entry for entry in archive.infolist() if entry.filename.endswith(MODEL)]
+        root = one.filename.partition("/")[0]
+        for place in range(1000):
+            entry = copy(one)
+            entry.filename = f"{root}/data/weights/weight_{place + 50}"
+            archive.filelist.append(entry)
+        archive._didModify = True  # type: ignore[attr-defined]
+    reset_peak()
+    before = read_peak().peak_bytes
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "claim" in error.message
+    assert read_peak().peak_bytes - before < 2**26
+
+
+def test_an_operator_with_wrong_arguments_is_named_without_a_dump(
+    saved: bytes, tmp_path: Path
+) -> None:
+    def plant(model: dict[str, Any]) -> None:
+        node = next(
+            each
+            for each in model["graph_module"]["graph"]["nodes"]
+            if each["target"] == "torch.ops.aten.linear.default"
+        )
+        node["inputs"][1]["arg"] = {"as_tensor": {"name": "nowhere"}}
+
+    _rewritten(saved, tmp_path, _edit(MODEL, plant))
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "aten.linear" in error.message
+    assert "NamedArgument" not in error.message
