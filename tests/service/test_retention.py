@@ -343,6 +343,25 @@ def test_leftovers_of_dead_children_and_writes_go_and_live_ones_stay(tmp_path: P
     asyncio.run(scenario())
 
 
+def test_blobs_of_another_database_are_left_alone(play: Play, tmp_path: Path) -> None:
+    async def scenario(service: QuickService) -> None:
+        await service.model()
+        await service.client.collect_garbage()
+        before = stored(tmp_path)
+        # An empty database refers to nothing, so all of it would go.
+        other = await Store.open(f"sqlite:///{tmp_path / 'other.db'}", touch=lambda topics: None)
+        blobs = Blobs.local(tmp_path / "state" / "blobs", other.retention.toucher())
+        try:
+            with pytest.raises(EdgeconvError) as caught:
+                await Collector(other, blobs, tmp_path / "none", grace_ns=0).collect()
+        finally:
+            await other.close()
+        assert caught.value.reason is Reason.BLOBS_ELSEWHERE
+        assert stored(tmp_path) == before
+
+    play(scenario)
+
+
 def test_negative_bounds_are_refused(play: Play) -> None:
     async def scenario(service: QuickService) -> None:
         for bounds in ({"older_than_s": -1.0}, {"cap_bytes": -1}):

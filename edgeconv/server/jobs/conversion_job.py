@@ -147,7 +147,9 @@ class _Job:
 
     async def _is_stored(self, output: StepOutput) -> bool:
         """Whether the bytes of a remembered result are there; somebody may have removed them."""
-        parts = [part.digest for file in output.files for part in file.parts]
+        parts = {part.digest: part.size_bytes for file in output.files for part in file.parts}
+        # First, so that what is found stays until the conversion refers to it.
+        await self._tools.store.retention.touch(parts)
         return await asyncio.to_thread(lambda: all(map(self._tools.blobs.holds, parts)))
 
     async def _make(self, step: PlannedStep, inputs: dict[str, Bundle]) -> StepOutput:
