@@ -4,8 +4,8 @@ A "model" is one file, `model.json`, which says what the steps do with it:
 
     inspection   what inspecting tells; `QUICK_INSPECTION` by default
     journal      path of a file that gets a line for each step that runs
-    steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing" or
-                 "disagree"
+    steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing",
+                 "disagree", or "fill": it writes until its disk is full
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
@@ -132,8 +132,17 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
         case "hang":
             while True:
                 time.sleep(3600)
+        case "fill":
+            _fill(folder)
         case "link":
             (folder / "link.bin").symlink_to("/etc/passwd")
+
+
+def _fill(folder: Path) -> None:
+    """Writes until the disk is full, and dies of it."""
+    with (folder / "filling.bin").open("wb", buffering=0) as stream:
+        while stream.write(bytes(4096)) == 4096:
+            pass
 
 
 def _write_bundle(kind: str, message: Mapping[str, Any], folder: Path) -> None:

@@ -19,6 +19,7 @@ from edgeconv.server.jobs.children import Children
 from edgeconv.server.jobs.runner import conversion_of
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.records import VariantRecord
+from edgeconv.server.retention.collector import Collector
 from edgeconv.server.rpc.conversions import ConversionService
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.store.conversions import NewConversion
@@ -72,6 +73,7 @@ def test_a_caller_that_goes_half_way_leaves_no_job_behind(
         tools = ServiceTools(
             store, blobs, engine, Children(tmp_path / "scratch", blobs), changes,
             ProgressBoard(changes.touch), SystemClock(), 1, 1, {},
+            Collector(store, blobs, SystemClock(), tmp_path / "scratch"),
         )  # fmt: skip
         conversion = await _queued(store)
         job = conversion_of(conversion)

@@ -5,9 +5,11 @@ A step that fails ends the variants that need it; the others go on.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.plan import Plan, PlannedStep, PlannedVariant
 from edgeconv.recipe.specs import spec_of
@@ -52,11 +54,16 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
         # Cancelled, or another attempt has begun: what this one does counts no more.
         pass
     except EdgeconvError as error:
+        # First, for its files may be what fills the disk that the end is to be written to.
+        await job.close()
         await tools.store.conversions.fail(conversion, attempt, error)
-    except Exception:
+    except Exception as broken:
         # A fault of ours must still end the conversion, for whoever waits for it.
         _LOG.exception("%s broke off", record.name)
-        fault = EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
+        await job.close()
+        fault = disk_error(broken, None) or EdgeconvError(
+            Reason.INTERNAL, "The server failed; its log says where."
+        )
         await tools.store.conversions.fail(conversion, attempt, fault)
     finally:
         # First, for the other waits.
@@ -132,7 +139,16 @@ class _Job:
             cpu_class=self._tools.cpu_class,
         )
         self._keys[step.id] = key
-        return await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        if come.reused and not await self._is_stored(come.output):
+            await self._tools.store.steps.forget(key)
+            come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        return come
+
+    async def _is_stored(self, output: StepOutput) -> bool:
+        """Whether the bytes of a remembered result are there; somebody may have removed them."""
+        parts = [part.digest for file in output.files for part in file.parts]
+        return await asyncio.to_thread(lambda: all(map(self._tools.blobs.holds, parts)))
 
     async def _make(self, step: PlannedStep, inputs: dict[str, Bundle]) -> StepOutput:
         self._check(await self._tell(step.id, "started"))

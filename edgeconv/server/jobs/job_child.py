@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from edgeconv.base.disk import disk_full, free_at
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.bench.lock import LockFiles
 from edgeconv.sandbox.child import Child
@@ -25,6 +26,8 @@ from edgeconv.server.records import Files
 
 _LOG = logging.getLogger(__name__)
 
+_NO_ROOM = 1024 * 1024
+"""Free bytes below which a disk is full: libraries write in pieces of some size."""
 _OWN, _INPUTS = "own", "inputs"
 
 Tell = Callable[[float, str], None]
@@ -113,6 +116,11 @@ class JobChild:
         """Its process."""
         return self._child.pid
 
+    @property
+    def folder(self) -> Path:
+        """Where it and its inputs lie."""
+        return self._folder
+
     async def walls(self) -> Walls:
         """Which walls stand around it.
 
@@ -151,17 +159,23 @@ class JobChild:
         self._steps += 1
         folder = self._folder / _OWN / f"step{self._steps}"
         scratch = self._folder / _OWN / f"scratch{self._steps}"
-        folder.mkdir()
-        scratch.mkdir()
-        inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
-        said = {
-            "do": "step", "kind": order.kind, "name": order.name,
-            "options": dict(order.options), "seed": order.seed, "inputs": inputs,
-            "folder": str(folder), "scratch": str(scratch),
-        }  # fmt: skip
-        done = await self._in_time(order, said, tell)
-        files = await asyncio.to_thread(take_out, self._blobs, folder)
-        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+        try:
+            folder.mkdir()
+            scratch.mkdir()
+            inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
+            said = {
+                "do": "step", "kind": order.kind, "name": order.name,
+                "options": dict(order.options), "seed": order.seed, "inputs": inputs,
+                "folder": str(folder), "scratch": str(scratch),
+            }  # fmt: skip
+            done = await self._in_time(order, said, tell)
+            files = await asyncio.to_thread(take_out, self._blobs, folder)
+        except EdgeconvError:
+            # At once: it may be what fills the disk that the failure is to be written to.
+            await asyncio.to_thread(remove_folder, folder)
+            raise
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
         return files, done | {"folder": str(folder)}
 
     def keep(self, digest: str, folder: str) -> None:
@@ -236,6 +250,14 @@ class JobChild:
         folder = self._bundles[given.digest]
         return {"folder": str(folder), "digest": given.digest, "facts": dict(given.facts)}
 
+    def _blamed(self, order: StepOrder, error: EdgeconvError) -> EdgeconvError:
+        """Many a library says nothing of a disk that is full but that it failed, or dies of it."""
+        free = free_at(self._folder)
+        untold = error.reason in (Reason.INTERNAL, Reason.CHILD_DIED, Reason.LOWERING_FAILED)
+        if error.reason is Reason.DISK_FULL or (untold and free is not None and free < _NO_ROOM):
+            return disk_full(self._folder, doing=f"step {order.name!r}", free_bytes=free)
+        return error
+
     async def _answer(self, order: StepOrder, tell: Tell) -> dict[str, Any]:
         try:
             while True:
@@ -245,7 +267,7 @@ class JobChild:
                 elif "done" in message:
                     return dict(message["done"])
                 elif "failed" in message:
-                    error = EdgeconvError.from_json(message["failed"])
+                    error = self._blamed(order, EdgeconvError.from_json(message["failed"]))
                     if error.reason is Reason.INTERNAL:
                         _LOG.error("step %s failed:\n%s", order.name, self._child.stderr_tail)
                     raise error
@@ -261,7 +283,7 @@ class JobChild:
                 words = f"{error.message.rstrip('.')}, during step {order.name}."
                 died = EdgeconvError(error.reason, words, fix=error.fix, step=order.name)
                 died.metadata |= error.metadata
-                raise died from error
+                raise self._blamed(order, died) from error
             raise
 
 

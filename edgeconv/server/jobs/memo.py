@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,7 +15,11 @@ from edgeconv.server.store.steps import Claim, StepBusy, StepClaim, StepDone, St
 
 T = TypeVar("T")
 
+_LOG = logging.getLogger(__name__)
+
 _LOOK_AGAIN_S = 2.0
+_AGAIN_S = 1.0
+_later: set[asyncio.Task[None]] = set()
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,28 @@ async def once(
         return StepCome(winner, True)
     finally:
         for token in held:
-            await _to_the_end(tools.store.steps.release(key, token))
+            await _to_the_end(_release(tools, key, token))
+
+
+async def _release(tools: Tools, key: str, token: int) -> None:
+    """Gives a claim back; while the disk is full it is tried again and again.
+
+    A claim that stays would make all wait who need the step, for as long as the server lives.
+    """
+    try:
+        await tools.store.steps.release(key, token)
+    except EdgeconvError as error:
+        if error.reason not in (Reason.DISK_FULL, Reason.DISK_FAILED):
+            raise
+        _LOG.warning("a claim is given back later: %s", error.message)
+        task = asyncio.create_task(_release_later(tools, key, token))
+        _later.add(task)
+        task.add_done_callback(_later.discard)
+
+
+async def _release_later(tools: Tools, key: str, token: int) -> None:
+    await asyncio.sleep(_AGAIN_S)
+    await _release(tools, key, token)
 
 
 async def _to_the_end(work: Awaitable[T]) -> T:

@@ -15,6 +15,7 @@ from edgeconv.server.rpc.edge import Edge, TokenCheck
 from edgeconv.server.rpc.files import FileService
 from edgeconv.server.rpc.models import ModelService
 from edgeconv.server.rpc.service_tools import ServiceTools
+from edgeconv.server.rpc.storage import StorageService
 from edgeconv.v1 import (
     agents_pb2,
     agents_pb2_grpc,
@@ -30,6 +31,8 @@ from edgeconv.v1 import (
     files_pb2_grpc,
     models_pb2,
     models_pb2_grpc,
+    storage_pb2,
+    storage_pb2_grpc,
 )
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
@@ -71,11 +74,12 @@ def build_server(tools: ServiceTools, token: str) -> grpc.aio.Server:
     benchmarks_pb2_grpc.add_BenchmarkServiceServicer_to_server(BenchmarkService(tools), server)
     devices_pb2_grpc.add_DeviceServiceServicer_to_server(DeviceService(tools), server)
     agents_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(tools), server)
+    storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(tools), server)
     checker = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     protos = (
         files_pb2, models_pb2, datasets_pb2, conversions_pb2, benchmarks_pb2, devices_pb2,
-        agents_pb2,
+        agents_pb2, storage_pb2,
     )  # fmt: skip
     names = [name for proto in protos for name in _services(proto)]
     reflection.enable_server_reflection(
