@@ -28,6 +28,8 @@ class ServiceOptions:
     without_walls: bool
     database: str
     blobs: Path | None
+    disk_cap: float | None
+    keep_for: float | None
     inspection_time: float
     step_memory: float
     step_time: float
@@ -111,8 +113,8 @@ _OWN = (
         "--keep-for",
         type=DURATION,
         metavar="30d",
-        help="Remove results of steps and files of ended conversions that were not used for so"
-        " long.  [kept]",
+        help="Remove results of steps and files of ended conversions that were not used for"
+        " so long.  [kept]",
     ),
     click.option(
         "--disk-cap",

@@ -81,9 +81,9 @@ class ServerSettings:
         child_entry: What job children run.
         child_limits: What a job child may use.
         child_room: What it may touch besides its own folder.
+        step_times: How long its steps may take.
         reserve_bytes: What blobs leave free on their disk, for rows and logs.
         retention: What is removed by and by.
-        step_times: How long its steps may take.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
         database: URL of a PostgreSQL that it shares with other servers, for the store and the
@@ -109,9 +109,9 @@ class ServerSettings:
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
+    step_times: StepTimes = field(default_factory=StepTimes)
     reserve_bytes: int = RESERVE_BYTES
     retention: RetentionSettings = field(default_factory=RetentionSettings)
-    step_times: StepTimes = field(default_factory=StepTimes)
     awaited_device: str = ""
     database: str = field(default="", repr=False)
     blobs: Path | None = None
@@ -135,18 +135,20 @@ async def serve(
     async with AsyncExitStack() as stack:
         force = stack.enter_context(last_resort())
         folder = stack.enter_context(locked(settings.state))
-        store, tools = await _open(settings, folder, stack)
+        kept = await _open(settings, folder, stack)
+        store, tools = kept.store, kept.tools
         life = Life(tools, dead_s=settings.executor_dead_s, alone=not settings.database)
         await life.begin()
         living = asyncio.create_task(life.go_on())
         stack.push_async_callback(_cancelled, living)
         stack.push_async_callback(life.end, store)
         engine = await _open_engine(settings, folder, tools, stack)
-        blobs = tools.blobs.touched_by(store.retention.toucher())
-        grace_ns = round(settings.retention.grace_s * NS_PER_S)
-        collector = Collector(store, blobs, folder.scratch, tools.children.folders, grace_ns)
+        collector = Collector(
+            store, kept.blobs, tools.clock, folder.scratch, tools.children.folders,
+            round(settings.retention.grace_s * NS_PER_S),
+        )  # fmt: skip
         services = ServiceTools(
-            store, blobs, BoundedEngine(engine, settings.time_limits.answer_s),
+            store, kept.blobs, BoundedEngine(engine, settings.time_limits.answer_s),
             tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
             tools.toolchain, Gates(settings.limits), collector, settings.awaited_device,
@@ -174,11 +176,17 @@ async def serve(
             tools.changes.touch([QUEUE])
 
 
-async def _open(
-    settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack
-) -> tuple[Store, Tools]:
-    """The store for calls, which are told when the database is lost, and what jobs work with:
-    their store waits for it."""
+@dataclass(frozen=True)
+class _Kept:
+    """What a server keeps: for calls, which are told when the database is lost, and for jobs,
+    which wait for it."""
+
+    store: Store
+    blobs: Blobs
+    tools: Tools
+
+
+async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack) -> _Kept:
     clock: Clock = SystemClock()
     changes = Changes()
     progress = ProgressBoard(changes.touch)
@@ -195,7 +203,13 @@ async def _open(
         limits=settings.time_limits,
     )
     stack.push_async_callback(store.close)
-    blobs = await _open_blobs(settings, folder, store)
+    place = await _blobs_folder(settings, folder, store)
+
+    def blobs_known_to(store: Store) -> Blobs:
+        return Blobs.local(place, store.retention.touch_part, reserve_bytes=settings.reserve_bytes)
+
+    patient = store.patient()
+    blobs = blobs_known_to(patient)
     if folder.scratch.exists():
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
@@ -206,7 +220,7 @@ async def _open(
     )  # fmt: skip
     stack.push_async_callback(children.close)
     tools = Tools(
-        store=store.patient(),
+        store=patient,
         blobs=blobs,
         children=children,
         changes=changes,
@@ -216,17 +230,16 @@ async def _open(
         toolchain=await asyncio.to_thread(toolchain),
         cpu_class=cpu_class(),
     )
-    return store, tools
+    return _Kept(store, blobs_known_to(store), tools)
 
 
-async def _open_blobs(settings: ServerSettings, folder: StateFolder, store: Store) -> Blobs:
-    """Blobs, in the folder that the database's files lie in."""
+async def _blobs_folder(settings: ServerSettings, folder: StateFolder, store: Store) -> Path:
+    """Where blobs lie, which belongs to the database that knows them."""
     place = settings.blobs or folder.blobs
     if settings.database or settings.blobs:
         found = await asyncio.to_thread(identity_of, place)
         check_identity(place, found, await store.installation.blobs(found))
-    touch = store.patient().retention.toucher()
-    return Blobs.local(place, touch, reserve_bytes=settings.reserve_bytes)
+    return place
 
 
 async def _open_engine(

@@ -159,17 +159,15 @@ class JobChild:
         self._steps += 1
         folder = self._folder / _OWN / f"step{self._steps}"
         scratch = self._folder / _OWN / f"scratch{self._steps}"
-        said = {
-            "do": "step", "kind": order.kind, "name": order.name,
-            "options": dict(order.options), "seed": order.seed, "inputs": {},
-            "folder": str(folder), "scratch": str(scratch),
-        }  # fmt: skip
         try:
             folder.mkdir()
             scratch.mkdir()
-            said["inputs"] = {
-                role: await self._bring_in(given) for role, given in order.inputs.items()
-            }
+            inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
+            said = {
+                "do": "step", "kind": order.kind, "name": order.name,
+                "options": dict(order.options), "seed": order.seed, "inputs": inputs,
+                "folder": str(folder), "scratch": str(scratch),
+            }  # fmt: skip
             done = await self._in_time(order, said, tell)
             files = await asyncio.to_thread(take_out, self._blobs, folder)
         except EdgeconvError:
