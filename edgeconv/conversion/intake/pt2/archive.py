@@ -21,6 +21,7 @@ from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
+from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.formats import DAMAGED_ZIP
 from edgeconv.conversion.intake.pt2.expressions import is_safe_expression
 from edgeconv.conversion.intake.sizes import LARGEST_BYTES
@@ -87,7 +88,7 @@ def check_archive(path: Path) -> CheckedArchive:
             members = _members(archive, path.name, path.stat().st_size)
             return _clean(members, path.name)
     except DAMAGED_ZIP as error:
-        raise _unreadable(path.name, f"its archive is damaged ({error})") from error
+        raise _unreadable(path.name, f"its archive is damaged ({first_words(error)})") from error
 
 
 def _members(archive: zipfile.ZipFile, file: str, whole: int) -> dict[str, bytes]:
@@ -160,7 +161,7 @@ def _json(members: dict[str, bytes], name: str, file: str) -> dict[str, Any]:
     try:
         value = json.loads(members[name])
     except (ValueError, RecursionError) as error:
-        raise _unreadable(file, f"member {name!r} is no JSON ({error})") from error
+        raise _unreadable(file, f"member {name!r} is no JSON ({first_words(error)})") from error
     if not isinstance(value, dict):
         raise _unreadable(file, f"member {name!r} is no JSON object")
     if b"\\u" in members[name]:

@@ -373,6 +373,18 @@ def test_members_that_share_their_bytes_are_refused_unread(saved: bytes, tmp_pat
     assert read_peak().peak_bytes - before < 2**26
 
 
+def test_a_header_whose_name_is_the_file_itself_is_told_shortly(
+    saved: bytes, tmp_path: Path
+) -> None:
+    path = _rewritten(saved, tmp_path, lambda members: None)
+    content = bytearray(path.read_bytes())
+    content[26:28] = (2000).to_bytes(2, "little")
+    path.write_bytes(content)
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert len(error.message) < 300
+
+
 def test_an_operator_with_wrong_arguments_is_named_without_a_dump(
     saved: bytes, tmp_path: Path
 ) -> None:
