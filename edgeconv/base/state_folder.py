@@ -5,6 +5,7 @@ port          where the last server listened; the next one takes it, if it may c
 token         the bearer token of local callers, readable by its owner only
 lock          held by the server that uses the folder; names its process
 edgeconv.db   the embedded database
+dispatch.db   the queues of jobs; made anew from edgeconv.db when it is gone
 blobs/        files by digest
 scratch/      folders of job children; emptied when a server starts
 server.log    what a server logged that ran in a terminal
@@ -65,6 +66,10 @@ class StateFolder:
     @property
     def database(self) -> Path:
         return self.root / "edgeconv.db"
+
+    @property
+    def dispatch(self) -> Path:
+        return self.root / "dispatch.db"
 
     @property
     def blobs(self) -> Path:

@@ -87,7 +87,7 @@ def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str,
         # The trace of an unexpected one goes to the log.
         if not isinstance(fault, EdgeconvError):
             traceback.print_exception(fault)
-        return {"failed": _printable(as_error(call.name, fault).to_json())}
+        return {"failed": _printable(as_error(call.kind, call.name, fault).to_json())}
     return {
         "done": {
             **outcome.to_json(),

@@ -111,7 +111,9 @@ class QuickService:
 async def quick_service(folder: Path, **settings: Any) -> AsyncIterator[QuickService]:
     """A server in `folder`, with other settings than the usual ones where given."""
     # Quick steps keep a journal beside the state folder, and look for gates there.
-    usual = {"child_entry": quick_steps.ENTRY, "child_room": Room(writes=(folder,))}
+    usual = {
+        "child_entry": quick_steps.ENTRY, "child_room": Room(writes=(folder,)), "poll_s": 0.02,
+    }  # fmt: skip
     whole = ServerSettings(folder / "state", **{**usual, **settings})
     async with (
         running_server(whole) as endpoint,

@@ -9,7 +9,9 @@ import sys
 import pytest
 
 MAX_CPU_S = 0.3
-HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "sqlalchemy", "scipy", "jax", "ai_edge_litert")
+HEAVY = (
+    "torch", "onnx", "onnxruntime", "numpy", "sqlalchemy", "scipy", "jax", "ai_edge_litert", "dbos",
+)  # fmt: skip
 
 
 def cpu_seconds(*command: str) -> float:

@@ -13,7 +13,7 @@ from edgeconv.recipe.plan import PlannedVariant
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.changes import Changes
 from edgeconv.server.completion import to_its_end
-from edgeconv.server.engine.asyncio_engine import AsyncioEngine
+from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Job, JobKind
 from edgeconv.server.jobs.children import Children
 from edgeconv.server.jobs.runner import conversion_of
@@ -22,6 +22,7 @@ from edgeconv.server.records import VariantRecord
 from edgeconv.server.rpc.conversions import ConversionService
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.store.conversions import NewConversion
+from edgeconv.server.store.database import dispatch
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.store import Store
 from edgeconv.testing.running_server import QuickService, quick_service
@@ -63,7 +64,10 @@ def test_a_caller_that_goes_half_way_leaves_no_job_behind(
         store = await Store.open(
             f"sqlite:///{tmp_path / 'db'}", clock=SystemClock(), touch=changes.touch
         )
-        engine = AsyncioEngine("me", run, {JobKind.INSPECTION: 1, JobKind.CONVERSION: 1})
+        engine = await DbosEngine.open(
+            "me", run, {JobKind.INSPECTION: 1, JobKind.CONVERSION: 1},
+            database=dispatch(f"sqlite:///{tmp_path / 'dispatch'}"), poll_s=0.02,
+        )  # fmt: skip
         blobs = Blobs.local(tmp_path / "blobs")
         tools = ServiceTools(
             store, blobs, engine, Children(tmp_path / "scratch", blobs), changes,

@@ -50,7 +50,7 @@ def _output(wall_ns: int) -> StepOutput:
 
 async def _take_over(tools: Tools) -> int:
     """Claims the step as another executor, to whom all the others are dead."""
-    claim = await tools.store.steps.claim(KEY, STEP, "quick", alive_since_ns=EVER_NS)
+    claim = await tools.store.steps.claim(KEY, STEP, "quick", dead_ns=-EVER_NS)
     assert isinstance(claim, StepClaim)
     return claim.token
 

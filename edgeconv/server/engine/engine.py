@@ -23,6 +23,20 @@ class Job:
     resource: str
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where a job stands that has not ended.
+
+    Attributes:
+        executor: Who runs it or is to run it; "" while any executor may take it.
+        outdated: Whether none that is as new as this one will take it off the queue.
+    """
+
+    job: Job
+    executor: str
+    outdated: bool = False
+
+
 RunJob = Callable[[Job], Awaitable[None]]
 """Does a job from where the store says it stands, and writes its end there. It raises
 CancelledError when it is cancelled, and nothing else."""
@@ -32,15 +46,25 @@ class Engine(Protocol):
     """Dispatches jobs; the contract suite in the tests says what each call promises."""
 
     async def start(self, job: Job) -> None:
-        """Queues a job; without effect while it is queued or runs."""
+        """Queues a job; without effect while it is queued or runs, on whatever executor."""
         ...
 
     async def cancel(self, job: Job) -> None:
-        """Takes a job off the queue or interrupts it, and returns when it is gone."""
+        """Takes a job off the queue or interrupts it, and returns when it is gone from here.
+
+        Another executor that runs it hears of it within some two seconds.
+        """
         ...
 
     async def pending(self, executor: str) -> list[Job]:
-        """Jobs of an executor that have not ended, in the order they were started."""
+        """Jobs of an executor that have not ended, in the order they were started.
+
+        What it queued itself for any executor is among them.
+        """
+        ...
+
+    async def standing(self) -> list[Standing]:
+        """All jobs that have not ended, on whatever executor."""
         ...
 
     async def ahead_of(self, job: Job) -> list[Job]:
@@ -53,10 +77,15 @@ class Engine(Protocol):
     async def resume(self, jobs: Sequence[Job]) -> None:
         """Queues what a dead executor left, in that order and in front of the others.
 
-        None of them begins before all are queued; those that are known stay where they are.
+        What is queued, or runs on this executor, stays where it is. What stands as running on
+        another one, or is queued for an older version, is taken from it.
         """
         ...
 
     async def shutdown(self) -> None:
-        """Interrupts what runs, drops what is queued, and returns when all is gone."""
+        """Interrupts what runs and returns when all is gone.
+
+        What ran stands as running still, and what was queued stays queued: the next one resumes
+        it.
+        """
         ...

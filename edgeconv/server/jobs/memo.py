@@ -37,9 +37,8 @@ async def once(
     held: list[int] = []
 
     async def claim() -> Claim:
-        alive_since_ns = tools.clock.now_ns() - tools.executor_dead_ns
         claim = await tools.store.steps.claim(
-            key, name, tools.executor, alive_since_ns=alive_since_ns
+            key, name, tools.executor, dead_ns=tools.executor_dead_ns
         )
         if isinstance(claim, StepClaim):
             held.append(claim.token)
