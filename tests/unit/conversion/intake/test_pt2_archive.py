@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import zipfile
 from collections.abc import Callable
-from copy import copy
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,32 @@ def test_compressed_members_are_refused(saved: bytes, tmp_path: Path) -> None:
     error = _refusal(tmp_path)
     assert error.reason is Reason.MODEL_UNREADABLE
     assert "compressed" in error.message
+
+
+def test_members_that_lie_over_each_other_are_not_read(saved: bytes, tmp_path: Path) -> None:
+    """Each entry of the table may name the same bytes: a short file, and much to read."""
+    path = tmp_path / "m.pt2"
+    path.write_bytes(saved)
+    with zipfile.ZipFile(path, "a") as written:
+        written.writestr("model/extra/large", bytes(1 << 20))
+        large = written.getinfo("model/extra/large")
+        for place in range(1000):
+            again = copy.copy(large)
+            again.filename = again.orig_filename = f"model/extra/{place}"
+            written.filelist.append(again)
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "larger than it is itself" in error.message
+
+
+def test_no_more_extra_files_are_named_than_anybody_would_read(
+    saved: bytes, tmp_path: Path
+) -> None:
+    names = {f"extra/{place:03}{'n' * 10_000}": b"" for place in range(100)}
+    told = check_archive(_rewritten(saved, tmp_path, lambda members: members.update(names))).notes
+    assert len(told) == 9
+    assert told[-1] == "So were 92 more extra files."
+    assert max(map(len, told)) < 200
 
 
 def test_a_program_of_another_time_says_which_torch_wrote_it(saved: bytes, tmp_path: Path) -> None:
