@@ -110,7 +110,7 @@ def _check_extents(archive: zipfile.ZipFile, path: Path) -> None:
             raise _unreadable(path.name, f"member {entry.filename!r} is compressed")
     claimed, whole = sum(entry.file_size for entry in entries), path.stat().st_size
     if claimed > whole:
-        why = f"its members claim {claimed} bytes, which is larger than its own {whole}"
+        why = f"its members are larger than it is itself, {claimed} bytes in a file of {whole}"
         raise _unreadable(path.name, why)
 
 

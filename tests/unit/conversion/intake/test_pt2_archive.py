@@ -8,7 +8,6 @@ import json
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from torch import nn
 
 from benchmarks.attacks.routes import MODEL, ROUTES, WEIGHTS, Members, honest_program, write_hostile
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.bench.memory import read_peak, reset_peak
 from edgeconv.conversion.intake import inspect_source, take_in
 from edgeconv.conversion.intake.pt2 import archive
 from edgeconv.conversion.intake.pt2.archive import check_archive
@@ -334,25 +332,6 @@ def test_a_member_that_tells_another_format_is_named(
     error = _refusal(tmp_path)
     assert error.reason is Reason.MODEL_UNREADABLE
     assert member in error.message
-
-
-def test_members_that_share_their_bytes_are_refused_unread(saved: bytes, tmp_path: Path) -> None:
-    """A thousand entries of one MiB, in an archive of one."""
-    path = _rewritten(saved, tmp_path, lambda members: members.update({MODEL: b" " * 2**20}))
-    with zipfile.ZipFile(path, "a") as archive:
-        [one] = [entry for entry in archive.infolist() if entry.filename.endswith(MODEL)]
-        root = one.filename.partition("/")[0]
-        for place in range(1000):
-            entry = copy(one)
-            entry.filename = f"{root}/data/weights/weight_{place + 50}"
-            archive.filelist.append(entry)
-        archive._didModify = True  # type: ignore[attr-defined]
-    reset_peak()
-    before = read_peak().peak_bytes
-    error = _refusal(tmp_path)
-    assert error.reason is Reason.MODEL_UNREADABLE
-    assert "claim" in error.message
-    assert read_peak().peak_bytes - before < 2**26
 
 
 def test_a_header_whose_name_is_the_file_itself_is_told_shortly(
