@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.quantities import format_bytes
 from edgeconv.base.sentences import clause
 from edgeconv.bench.inputs import TOKENS, synthetic_array
 from edgeconv.conversion.split import calibration_places, classes_of
@@ -19,6 +20,8 @@ from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec
 
 LABEL = "label"
+LARGEST_DATASET_BYTES = 8 << 30
+"""Of all arrays, unpacked: a small file of zeros can ask for more than any machine has."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         if isinstance(archive, np.ndarray):
             raise _invalid(name, "it is a single array, not an .npz archive")
         with archive:
+            _check_unpacked(archive, name)
             for name in archive.files:
                 arrays[name] = archive[name]
     except EdgeconvError:
@@ -109,6 +113,14 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         # zipfile and zlib raise types of their own for damaged members.
         raise _invalid(name, f"it is damaged: {error}") from error
     return arrays
+
+
+def _check_unpacked(archive: np.lib.npyio.NpzFile, file: str) -> None:
+    """No more is unpacked of a member than its entry says, so the entries tell it all."""
+    unpacked = sum(entry.file_size for entry in archive.zip.infolist())
+    if unpacked > LARGEST_DATASET_BYTES:
+        most = format_bytes(LARGEST_DATASET_BYTES)
+        raise _invalid(file, f"it takes {format_bytes(unpacked)} unpacked, more than {most}")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
