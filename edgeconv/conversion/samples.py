@@ -98,11 +98,11 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     arrays = {}
     name = path.name
     try:
+        _check_unpacked(path)
         archive = np.load(path, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise _invalid(name, "it is a single array, not an .npz archive")
         with archive:
-            _check_unpacked(archive, name)
             for name in archive.files:
                 arrays[name] = archive[name]
     except EdgeconvError:
@@ -115,12 +115,15 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _check_unpacked(archive: np.lib.npyio.NpzFile, file: str) -> None:
+def _check_unpacked(path: Path) -> None:
     """No more is unpacked of a member than its entry says, so the entries tell it all."""
-    unpacked = sum(entry.file_size for entry in archive.zip.infolist())
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > LARGEST_DATASET_BYTES:
         most = format_bytes(LARGEST_DATASET_BYTES)
-        raise _invalid(file, f"it takes {format_bytes(unpacked)} unpacked, more than {most}")
+        raise _invalid(path.name, f"it takes {format_bytes(unpacked)} unpacked, more than {most}")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
