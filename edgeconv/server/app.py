@@ -144,7 +144,7 @@ async def serve(
         stack.push_async_callback(life.end, store)
         engine = await _open_engine(settings, folder, tools, stack)
         collector = Collector(
-            store, kept.blobs, tools.clock, folder.scratch, tools.children.folders,
+            store, kept.blobs, folder.scratch, tools.children.folders,
             round(settings.retention.grace_s * NS_PER_S),
         )  # fmt: skip
         services = ServiceTools(
@@ -206,7 +206,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
     place = await _blobs_folder(settings, folder, store)
 
     def blobs_known_to(store: Store) -> Blobs:
-        return Blobs.local(place, store.retention.touch_part, reserve_bytes=settings.reserve_bytes)
+        return Blobs.local(place, store.retention.toucher(), reserve_bytes=settings.reserve_bytes)
 
     patient = store.patient()
     blobs = blobs_known_to(patient)

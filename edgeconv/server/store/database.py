@@ -245,18 +245,6 @@ class Database:
         if not answer.cancelled() and answer.exception() is None:
             self._touch(answer.result()[1])
 
-    def run_blocking(self, work: Callable[[Transaction], R]) -> R:
-        """As `run`, for a thread that is none of the event loop's; tells nobody."""
-        piece = _Piece(work)
-        began = time.monotonic()
-        while True:
-            try:
-                return piece.submit(self._threads, self._transact).result()[0]
-            except Outage as outage:
-                if not self._goes_on(time.monotonic() - began):
-                    raise outage.told() from outage
-            time.sleep(random.uniform(0.0, 2 * _OUTAGE_PAUSE_S))
-
     async def forget_marks(self) -> None:
         """Drops the marks of commits that are known to have come to their end.
 
