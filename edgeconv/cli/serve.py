@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from edgeconv.cli.die_with_parent import die_with_parent_option
 from edgeconv.cli.terminal import json_option, terminal_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_DESCRIPTORS = 16_384
 
 
 def service_options(function: Function) -> Function:
@@ -27,6 +30,13 @@ def service_options(function: Function) -> Function:
             default=1,
             show_default=True,
             help="Conversions that run side by side.",
+        ),
+        click.option(
+            "--queue",
+            type=click.IntRange(1, 100_000),
+            default=1000,
+            show_default=True,
+            help="Conversions that may be queued or run; more are refused until some have ended.",
         ),
         click.option(
             "--listen",
@@ -57,6 +67,7 @@ def service_options(function: Function) -> Function:
 def run(
     listen: str,
     jobs: int,
+    queue: int,
     state: Path,
     *,
     insecure: bool,
@@ -76,6 +87,7 @@ def run(
     require_extra("server", "A server")
     from edgeconv.cli.service import LOCAL_DEVICE, run_service
     from edgeconv.server.app import ServerSettings
+    from edgeconv.server.rpc.call_limits import CallLimits
 
     settings = ServerSettings(
         state=state,
@@ -83,20 +95,32 @@ def run(
         insecure=insecure,
         without_walls=without_walls,
         jobs_at_once=jobs,
+        limits=CallLimits(conversions=queue),
         awaited_device=LOCAL_DEVICE if with_agent else "",
     )
     service = run_service(settings, terminal_of(), with_agent=with_agent, while_used=while_used)
+    allow_many_descriptors()
     asyncio.run(service)
+
+
+def allow_many_descriptors() -> None:
+    """Lets this process open as many as it may: the usual 1,024 are soon taken by callers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if resource.RLIM_INFINITY != soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @click.command(short_help="Runs a server.")
 @service_options
-def serve(listen: str, insecure: bool, without_walls: bool, jobs: int, state: Path) -> None:
+def serve(
+    listen: str, insecure: bool, without_walls: bool, jobs: int, queue: int, state: Path
+) -> None:
     """Runs a server until SIGTERM or Ctrl-C.
 
     Commands on this machine find it by its state folder. One state folder has one server.
     """
     run(
-        listen, jobs, state,
+        listen, jobs, queue, state,
         insecure=insecure, without_walls=without_walls, with_agent=False,
     )  # fmt: skip

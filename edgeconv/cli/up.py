@@ -17,10 +17,16 @@ from edgeconv.cli.serve import run, service_options
     help="End, too, when no command on this machine uses it; commands start their own so.",
 )
 def up(
-    listen: str, insecure: bool, without_walls: bool, jobs: int, state: Path, while_used: bool
+    listen: str,
+    insecure: bool,
+    without_walls: bool,
+    jobs: int,
+    queue: int,
+    state: Path,
+    while_used: bool,
 ) -> None:
     """Runs a server, and an agent that measures on this machine, until SIGTERM or Ctrl-C."""
     run(
-        listen, jobs, state, insecure=insecure, without_walls=without_walls, with_agent=True,
-        while_used=while_used,
+        listen, jobs, queue, state, insecure=insecure, without_walls=without_walls,
+        with_agent=True, while_used=while_used,
     )  # fmt: skip

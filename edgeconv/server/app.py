@@ -39,7 +39,8 @@ from edgeconv.server.jobs.job_child import remove_folder
 from edgeconv.server.jobs.runner import ended_jobs, run_job, unfinished_jobs
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
-from edgeconv.server.rpc.gates import CallLimits, Gates
+from edgeconv.server.rpc.call_limits import CallLimits
+from edgeconv.server.rpc.gates import Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
 from edgeconv.server.store.store import Store

@@ -19,7 +19,8 @@ from edgeconv.client.aio import AsyncClient
 from edgeconv.client.patience import Patience
 from edgeconv.client.rpc_errors import from_rpc_error
 from edgeconv.client.server_news import ServerNews
-from edgeconv.server.rpc.gates import CallLimits
+from edgeconv.client.wire import Wire
+from edgeconv.server.rpc.call_limits import CallLimits
 from edgeconv.testing.running_server import QuickService, quick_service
 from edgeconv.v1 import conversions_pb2, conversions_pb2_grpc, files_pb2, files_pb2_grpc
 
@@ -346,3 +347,67 @@ def test_a_call_that_waits_for_the_database_ends_in_time(play: Play) -> None:
         assert await service.client.list_conversions() == []
 
     play(CallLimits(call_s=0.5), scenario)
+
+
+def test_connections_that_say_nothing_take_no_more_than_there_are(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        host, _, port = service.endpoint.address.rpartition(":")
+        before = _descriptors()
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(40)]
+        with pytest.raises(EdgeconvError) as caught:
+            await AsyncClient.connect(
+                service.endpoint.address, service.endpoint.token, timeout_s=1.0
+            )
+        assert caught.value.reason is Reason.SERVER_UNREACHABLE
+        # Both ends of those that were let in, and one end of those that were not.
+        assert _descriptors() - before <= 40 + 8 + 2
+        for _, writer in silent:
+            writer.close()
+        async with await AsyncClient.connect(
+            service.endpoint.address, service.endpoint.token
+        ) as client:
+            assert await client.list_conversions() == []
+
+    play(CallLimits(connections=8), scenario)
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_call_of_more_than_may_be_open_is_no_more_than_refused(play: Play) -> None:
+    """A crowd of calls of one kind: each is answered, or told when to come again."""
+
+    async def scenario(service: QuickService) -> None:
+        stub = conversions_pb2_grpc.ConversionServiceStub(service.channel)
+
+        async def one() -> str:
+            request = conversions_pb2.ListConversionsRequest()
+            try:
+                await stub.ListConversions(request, metadata=service.metadata)
+            except grpc.aio.AioRpcError as error:
+                found = from_rpc_error(error, "server")
+                assert found.retry_s, found
+                return found.metadata["limit"]
+            return "answered"
+
+        outcomes = await asyncio.gather(*(one() for _ in range(300)))
+        assert set(outcomes) == {"answered", "lists"}
+
+    play(CallLimits(lists=1, line=20, line_s=5.0), scenario)
+
+
+def test_a_stream_that_stands_still_is_a_lost_server_to_the_client(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        model = await service.model(gates={"reference": str(service.folder / "never")})
+        made = await service.client.create_conversion(model, recipe=ONE)
+        wire = Wire(service.endpoint.address, service.endpoint.token)
+        stub = conversions_pb2_grpc.ConversionServiceStub(wire.channel)
+        request = conversions_pb2.WatchConversionRequest(name=made.name)
+        with pytest.raises(EdgeconvError) as caught:
+            async for _ in wire.stream(stub.WatchConversion, request, idle_s=1.0):
+                pass
+        assert caught.value.reason is Reason.SERVER_UNREACHABLE
+        await wire.close()
+
+    play(CallLimits(), scenario)

@@ -25,6 +25,7 @@ from edgeconv.server.records import FileRecord, PartRecord
 MAX_PART_BYTES = 32 * 1024 * 1024
 MIN_PART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
+_DIGESTS_AT_ONCE = 2
 
 
 class Blobs:
@@ -33,6 +34,8 @@ class Blobs:
     def __init__(self, store: Any) -> None:
         """`store` is one of obstore's."""
         self._store = store
+        # The digests of a few large files would take all threads, and others need them, too.
+        self._digesting = asyncio.Semaphore(_DIGESTS_AT_ONCE)
 
     @classmethod
     def local(cls, folder: Path) -> Blobs:
@@ -174,10 +177,11 @@ class Blobs:
                     return
                 whole.update(chunk)
 
-        try:
-            await asyncio.to_thread(read)
-        finally:
-            unwanted.set()
+        async with self._digesting:
+            try:
+                await asyncio.to_thread(read)
+            finally:
+                unwanted.set()
         return f"sha256:{whole.hexdigest()}"
 
     def read_whole(self, file: FileRecord) -> bytes:
