@@ -375,9 +375,7 @@ def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_call_of_more_than_may_be_open_is_no_more_than_refused(play: Play) -> None:
-    """A crowd of calls of one kind: each is answered, or told when to come again."""
-
+def test_in_a_crowd_each_call_is_answered_or_told_when_to_come_again(play: Play) -> None:
     async def scenario(service: QuickService) -> None:
         stub = conversions_pb2_grpc.ConversionServiceStub(service.channel)
 
@@ -387,14 +385,42 @@ def test_a_call_of_more_than_may_be_open_is_no_more_than_refused(play: Play) -> 
                 await stub.ListConversions(request, metadata=service.metadata)
             except grpc.aio.AioRpcError as error:
                 found = from_rpc_error(error, "server")
+                assert found.reason is Reason.LIMIT_REACHED
                 assert found.retry_s, found
                 return found.metadata["limit"]
             return "answered"
 
-        outcomes = await asyncio.gather(*(one() for _ in range(300)))
-        assert set(outcomes) == {"answered", "lists"}
+        assert set(await asyncio.gather(*(one() for _ in range(200)))) == {"answered", "lists"}
 
-    play(CallLimits(lists=1, line=20, line_s=5.0), scenario)
+    play(CallLimits(lists=1, line=20, line_s=2.0), scenario)
+
+
+def test_a_call_that_grpc_itself_turned_away_is_made_again_too() -> None:
+    async def wait(request: bytes, context: object) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async def main() -> None:
+        server = grpc.aio.server(maximum_concurrent_rpcs=1)
+        handlers = {"Wait": grpc.unary_unary_rpc_method_handler(wait)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.B", handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            calls = [asyncio.ensure_future(_bare(channel.unary_unary("/a.B/Wait"))) for _ in "ab"]
+            done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            error = done.pop().result()
+            assert error.reason is Reason.LIMIT_REACHED
+            assert error.retry_s
+            for each in waiting:
+                each.cancel()
+        await server.stop(None)
+
+    asyncio.run(main())
+
+
+async def _bare(method: Any) -> EdgeconvError:
+    return await refusal(method(b""))
 
 
 def test_a_stream_that_stands_still_is_a_lost_server_to_the_client(play: Play) -> None:
