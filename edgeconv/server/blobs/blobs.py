@@ -48,17 +48,19 @@ class Blobs:
         Raises:
             EdgeconvError: DIGEST_MISMATCH, FIELD_INVALID for another length.
         """
-        held = [chunk async for chunk in _counted(part, chunks)]
-        await asyncio.to_thread(self._keep, part, held)
+        # One piece of memory: a crowd of tiny chunks would take many times their bytes.
+        held, size = bytearray(part.size_bytes), 0
+        async for chunk in _counted(part, chunks):
+            held[size : size + len(chunk)] = chunk
+            size += len(chunk)
+        await asyncio.to_thread(self._keep, part, memoryview(held))
 
-    def _keep(self, part: PartRecord, held: list[bytes]) -> None:
-        digest = hashlib.sha256()
-        for chunk in held:
-            digest.update(chunk)
-        _check_digest(part, digest)
+    def _keep(self, part: PartRecord, held: memoryview) -> None:
+        _check_digest(part, hashlib.sha256(held))
         if not self.holds(part.digest):
+            cut = (bytes(held[at : at + CHUNK_BYTES]) for at in range(0, len(held), CHUNK_BYTES))
             with suppress(AlreadyExistsError):
-                obstore.put(self._store, _path(part.digest), iter(held), mode="create")
+                obstore.put(self._store, _path(part.digest), cut, mode="create")
 
     async def put_stream(
         self, name: str, digest: str, size_bytes: int, chunks: AsyncIterator[bytes]
