@@ -45,7 +45,8 @@ from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.retention.collector import Collector
 from edgeconv.server.retention.sweep import RetentionSettings, collect_forever
-from edgeconv.server.rpc.gates import CallLimits, Gates
+from edgeconv.server.rpc.call_limits import CallLimits
+from edgeconv.server.rpc.gates import Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
 from edgeconv.server.store.connections import TimeLimits, dispatch
