@@ -144,13 +144,13 @@ async def serve(
         stack.push_async_callback(_cancelled, living)
         stack.push_async_callback(life.end, store)
         engine = await _open_engine(settings, folder, tools, stack)
+        bounded = BoundedEngine(engine, settings.time_limits.answer_s)
         collector = Collector(
             store, kept.blobs, folder.scratch, tools.children.folders,
             round(settings.retention.grace_s * NS_PER_S),
         )  # fmt: skip
         services = ServiceTools(
-            store, kept.blobs, BoundedEngine(engine, settings.time_limits.answer_s),
-            tools.children, tools.changes, tools.progress,
+            store, kept.blobs, bounded, tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
             tools.toolchain, Gates(settings.limits), collector, settings.awaited_device,
         )  # fmt: skip
@@ -158,7 +158,7 @@ async def serve(
         address = _listen(server, settings.listen, last_port(settings.state))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_S)
-        sweeper = asyncio.create_task(_sweep_forever(tools, engine, life, settings))
+        sweeper = asyncio.create_task(_sweep_forever(tools, bounded, life, settings))
         stack.push_async_callback(_cancelled, sweeper)
         collecting = asyncio.create_task(collect_forever(collector, settings.retention))
         stack.push_async_callback(_cancelled, collecting)
@@ -359,6 +359,8 @@ async def _sweep_forever(
             await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
             quiet = not mine and not await tools.store.fleet.is_measuring()
             await tools.children.sweep(quiet=quiet)
+        except EdgeconvError as error:
+            _LOG.warning("the sweep broke off: %s", error.message)
         except Exception:
             # The next round may do better; without one, leases would live for ever.
             _LOG.exception("the sweep failed")

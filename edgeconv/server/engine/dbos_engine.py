@@ -311,6 +311,7 @@ class DbosEngine:
         def forget(task: asyncio.Task[Any]) -> None:
             self._workflows.discard(task)
             self._over.discard(attempt)
+            self._cancelled.discard(attempt)
             # It may have been cancelled before it came to its work.
             if turn := self._turns.pop(attempt, None):
                 turn.leave()

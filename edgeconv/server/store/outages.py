@@ -105,7 +105,7 @@ _SAID = {
 }
 
 
-def trouble_of(error: sa.exc.SQLAlchemyError) -> Trouble:
+def trouble_of(error: Exception) -> Trouble:
     """Why a transaction broke off with this error."""
     if isinstance(error, sa.exc.TimeoutError):
         return Trouble.SLOW
@@ -123,7 +123,7 @@ def trouble_of(error: sa.exc.SQLAlchemyError) -> Trouble:
     return Trouble.LOST if state.startswith(_LOST_CLASSES) else Trouble.FAULT
 
 
-def outage_of(error: sa.exc.SQLAlchemyError) -> Outage | None:
+def outage_of(error: Exception) -> Outage | None:
     """The outage that an error tells of; None for a fault of ours."""
     trouble = trouble_of(error)
     if trouble is Trouble.FAULT:
