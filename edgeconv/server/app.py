@@ -32,6 +32,7 @@ from edgeconv.sandbox.probe import walls_here
 from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.changes import QUEUE, Changes
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
 from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
@@ -120,6 +121,7 @@ async def serve(
         sweeper = asyncio.create_task(_sweep_forever(tools, engine, settings))
         stack.push_async_callback(_cancelled, sweeper)
         ready(write_endpoint(settings.state, address, version=__version__))
+        reached(CrashPoint.LISTENING)
         await stop.wait()
         # Watchers and long polls would keep the server for their whole time.
         tools.changes.touch([QUEUE])
@@ -142,10 +144,12 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         silence_s=settings.silence_s,
     )
     stack.push_async_callback(store.close)
+    reached(CrashPoint.STORE_OPENED)
     if folder.scratch.exists():
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
     folder.scratch.mkdir(mode=0o700)
+    reached(CrashPoint.SCRATCH_SWEPT)
     blobs = Blobs.local(folder.blobs)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
@@ -198,10 +202,12 @@ async def _take_up(tools: Tools, engine: Engine) -> None:
                 # It had ended, and its executor did not come to say so.
                 await engine.cancel(job)
     await tools.store.executors.beat(tools.executor)
+    reached(CrashPoint.EXECUTOR_KNOWN)
     await tools.store.executors.retire_others(tools.executor)
     for job in left:
         _LOG.info("taking up %s", job.resource)
     await engine.resume(left)
+    reached(CrashPoint.JOBS_TAKEN_UP)
 
 
 async def _start_lost(tools: Tools, engine: Engine) -> None:
@@ -231,7 +237,9 @@ async def _end_needless(tools: Tools, engine: Engine) -> None:
 
 
 async def _run(tools: Tools, engine: Engine, job: Job) -> None:
-    for follower in await run_job(tools, job):
+    followers = await run_job(tools, job)
+    reached(CrashPoint.JOB_DONE)
+    for follower in followers:
         await engine.start(follower)
 
 
@@ -300,8 +308,11 @@ async def _sweep_forever(tools: Tools, engine: Engine, settings: ServerSettings)
         try:
             await tools.store.executors.beat(tools.executor)
             await _start_lost(tools, engine)
+            reached(CrashPoint.LOST_JOBS_STARTED)
             await _end_needless(tools, engine)
+            reached(CrashPoint.NEEDLESS_JOBS_ENDED)
             await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
+            reached(CrashPoint.FLEET_SWEPT)
             idle = not await engine.pending(tools.executor)
             quiet = idle and not await tools.store.fleet.is_measuring()
             await tools.children.sweep(quiet=quiet)

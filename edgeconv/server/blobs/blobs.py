@@ -19,6 +19,7 @@ from obstore.store import LocalStore
 
 from edgeconv.base.digests import digest_bytes, is_digest
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.records import FileRecord, PartRecord
 
 MAX_PART_BYTES = 32 * 1024 * 1024
@@ -87,6 +88,7 @@ class Blobs:
         digest = digest_bytes(data)
         with suppress(AlreadyExistsError):
             obstore.put(self._store, _path(digest), data, mode="create")
+        reached(CrashPoint.BLOB_WRITTEN)
         return PartRecord(digest=digest, size_bytes=len(data))
 
     def put_file(self, stream: BinaryIO, name: str, *, max_bytes: int) -> FileRecord:

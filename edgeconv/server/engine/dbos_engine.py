@@ -27,6 +27,7 @@ from dbos import (
 )
 
 from edgeconv.base.ids import new_id
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.engine import Job, JobKind, RunJob
 
 _LOG = logging.getLogger(__name__)
@@ -197,6 +198,7 @@ class DbosEngine:
         if self._closed or attempt in self._cancelled:
             self._cancelled.discard(attempt)
             raise asyncio.CancelledError
+        reached(CrashPoint.JOB_TAKEN)
         # Not as a part of the workflow: what it starts are jobs of their own.
         task = asyncio.create_task(
             self._guard(job), name=job.resource, context=contextvars.Context()
@@ -216,6 +218,7 @@ class DbosEngine:
             # the queue must go on.
             _LOG.exception("%s broke off", job.resource)
             return repr(fault)
+        reached(CrashPoint.JOB_LEFT)
         return ""
 
 
@@ -289,6 +292,7 @@ async def _enqueue(job: Job, priority: int) -> None:
         try:
             kind = job.kind.value
             await DBOS.enqueue_workflow_async(kind, _attempt, kind, job.resource)
+            reached(CrashPoint.JOB_QUEUED)
         except error.DBOSQueueDeduplicatedError:
             _LOG.debug("%s is queued or runs", job.resource)
 

@@ -13,6 +13,7 @@ from edgeconv.recipe.plan import Plan, PlannedStep, PlannedVariant
 from edgeconv.recipe.specs import spec_of
 from edgeconv.results.effect import Note
 from edgeconv.sandbox.walls import Walls
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.graph import needs
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
@@ -43,25 +44,44 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
     attempt = await tools.store.conversions.begin(conversion)
     if attempt is None:
         return
+    reached(CrashPoint.ATTEMPT_BEGUN)
     record = await tools.store.conversions.get(conversion)
     assert record is not None
-    job = _Job(tools, record, attempt)
     try:
-        await job.run()
+        job = _Job(tools, record, attempt, _plan_of(record))
+        try:
+            await job.run()
+        finally:
+            # First, for the other waits.
+            tools.progress.forget(record.name)
+            await job.close()
     except _Superseded:
         # Cancelled, or another attempt has begun: what this one does counts no more.
         pass
-    except EdgeconvError as error:
-        await tools.store.conversions.fail(conversion, attempt, error)
-    except Exception:
+    except Exception as fault:
         # A fault of ours must still end the conversion, for whoever waits for it.
-        _LOG.exception("%s broke off", record.name)
-        fault = EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
-        await tools.store.conversions.fail(conversion, attempt, fault)
-    finally:
-        # First, for the other waits.
-        tools.progress.forget(record.name)
-        await job.close()
+        await tools.store.conversions.fail(conversion, attempt, _as_error(record.name, fault))
+        reached(CrashPoint.CONVERSION_FAILED)
+
+
+def _plan_of(record: ConversionRecord) -> Plan:
+    """The plan that was made with the conversion, maybe by an earlier version of edgeconv."""
+    try:
+        return Plan.model_validate(record.plan)
+    except ValueError as error:
+        raise EdgeconvError(
+            Reason.INTERNAL,
+            f"The plan of {record.name!r} was made by another version of edgeconv, and this one"
+            " can't read it.",
+            fix="Start the conversion again.",
+        ) from error
+
+
+def _as_error(name: str, fault: Exception) -> EdgeconvError:
+    if isinstance(fault, EdgeconvError):
+        return fault
+    _LOG.error("%s broke off", name, exc_info=fault)
+    return EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
 
 
 class _Superseded(Exception):
@@ -69,12 +89,12 @@ class _Superseded(Exception):
 
 
 class _Job:
-    def __init__(self, tools: Tools, record: ConversionRecord, attempt: int) -> None:
+    def __init__(self, tools: Tools, record: ConversionRecord, attempt: int, plan: Plan) -> None:
         self._tools = tools
         self._record = record
         self._attempt = attempt
-        self._plan = Plan.model_validate(record.plan)
-        self._needs = needs(self._plan)
+        self._plan = plan
+        self._needs = needs(plan)
         self._model = record.inputs["source"].digest
         self._done: dict[str, StepCome] = {}
         self._keys: dict[str, str] = {}
@@ -95,6 +115,7 @@ class _Job:
             self._record.id, self._attempt,
             samples=files.get(SAMPLES_FILE), outputs=files.get(OUTPUTS_FILE),
         )  # fmt: skip
+        reached(CrashPoint.STEPS_FINISHED)
 
     async def close(self) -> None:
         """Ends the child, or keeps it for the next job on the model when all went well."""
@@ -136,6 +157,7 @@ class _Job:
 
     async def _make(self, step: PlannedStep, inputs: dict[str, Bundle]) -> StepOutput:
         self._check(await self._tell(step.id, "started"))
+        reached(CrashPoint.STEP_TOLD)
         if self._child is None or not self._child.alive:
             await self.close()
             self._child = await self._tools.children.take(self._model)
@@ -178,6 +200,7 @@ class _Job:
         body = _step_event(step.id, "reused" if come.reused else "done", effect, output.wall_ns)
         store = self._tools.store.conversions
         self._check(await store.step_ended(self._record.id, self._attempt, report, body))
+        reached(CrashPoint.STEP_REPORTED)
         for variant in self._plan.variants:
             if variant.verify == step.id and variant.name in self._pending:
                 await self._variant_made(variant, output)
@@ -197,6 +220,7 @@ class _Job:
         )
         store = self._tools.store.conversions
         self._check(await store.variant_made(self._record.id, self._attempt, made))
+        reached(CrashPoint.VARIANT_MADE)
         self._pending.discard(variant.name)
 
     async def _step_failed(
@@ -207,6 +231,7 @@ class _Job:
         errors = {name: error.to_json() for name in sorted(waiting)}
         store = self._tools.store.conversions
         self._check(await store.fail_variants(self._record.id, self._attempt, errors))
+        reached(CrashPoint.VARIANTS_FAILED)
         self._pending -= waiting
 
     async def _forget_damaged(self, error: EdgeconvError) -> bool:
@@ -219,6 +244,7 @@ class _Job:
         ]
         for step in damaged:
             await self._tools.store.steps.forget(self._keys[step])
+            reached(CrashPoint.RESULT_FORGOTTEN)
             del self._done[step]
         return bool(damaged)
 

@@ -17,6 +17,7 @@ from edgeconv.sandbox.child import Child
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.walls import Room, Walls
 from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.child_files import bring_in, take_out
 from edgeconv.server.jobs.runtime_deaths import refused_by_crash
 from edgeconv.server.records import Files
@@ -140,6 +141,7 @@ class JobChild:
         folder.mkdir()
         scratch.mkdir()
         inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
+        reached(CrashPoint.INPUTS_BROUGHT)
         await self._child.send(
             {
                 "do": "step", "kind": order.kind, "name": order.name,
@@ -147,8 +149,11 @@ class JobChild:
                 "folder": str(folder), "scratch": str(scratch),
             }
         )  # fmt: skip
+        reached(CrashPoint.STEP_SENT)
         done = await self._answer(order, tell)
+        reached(CrashPoint.STEP_ANSWERED)
         files = await asyncio.to_thread(take_out, self._blobs, folder)
+        reached(CrashPoint.FILES_TAKEN)
         await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
         return files, done | {"folder": str(folder)}
 
