@@ -13,13 +13,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Mapping
 from enum import StrEnum
 
 VARIABLE = "EDGECONV_CRASH_AT"
 ANY = "any"
 SAID = "crash point reached: "
-"""What stands on standard error before the name of the point that was the last."""
+"""What stands on standard error between the process and the point that was its last."""
 
 
 class CrashPoint(StrEnum):
@@ -91,23 +90,25 @@ def _count(point: CrashPoint) -> None:
             if name in _left:
                 _left[name] -= 1
                 if not _left[name]:
-                    os.write(2, f"{SAID}{point.value}\n".encode())
+                    os.write(2, f"{os.getpid()} {SAID}{point.value}\n".encode())
                     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _read(said: str) -> dict[str, int]:
+def arm(said: str) -> None:
+    """Has this process die as `said` in the form of the variable; empty is never.
+
+    Raises:
+        ValueError: there is no such point.
+    """
+    _left.clear()
     if not said:
-        return {}
+        return
     name, _, number = said.partition(":")
-    if name not in (*CrashPoint, ANY) or not (number or "1").isdecimal():
+    if name not in (*CrashPoint, ANY) or not number.isdecimal() or number == "0":
         raise ValueError(f"{VARIABLE} is {said!r}; it takes a name of crash_points.py, as NAME:N")
-    return {name: int(number or "1")}
+    _left[name] = int(number)
 
 
-def crash_at(point: str, number: int) -> Mapping[str, str]:
-    """The environment that has a server die when it gets to `point` for the nth time."""
-    return {VARIABLE: f"{point}:{number}"}
-
-
-_left = _read(os.environ.get(VARIABLE, ""))
+_left: dict[str, int] = {}
 _counting = threading.Lock()
+arm(os.environ.get(VARIABLE, ""))

@@ -3,7 +3,9 @@
 A "model" is one file, `model.json`, which says what the steps do with it:
 
     inspection   what inspecting tells; `QUICK_INSPECTION` by default
-    journal      path of a file that gets a line for each step that runs
+    journal      path of a file that gets a line for each step that runs, see `JournalLine`
+    pause_s      each step takes a random time of at most so many seconds, so that what runs
+                 side by side ends in any order
     steps        step name → "fail", "crash", "signal", "hang", "link", "nothing" or "disagree"
     gates        step name → path of a file that the step waits for
 
@@ -15,11 +17,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgeconv.base.digests import digest_json
 from edgeconv.base.errors import EdgeconvError, Reason
@@ -38,6 +41,37 @@ QUICK_INSPECTION: dict[str, Any] = {
     "notes": [],
 }
 _GATE_S = 0.005
+
+
+class JournalLine(NamedTuple):
+    """A step that began.
+
+    Attributes:
+        step: Its name.
+        pid: The child that did it.
+        server: The process that the child belonged to.
+        order: Digest of what was to be done; the facts of the step's result name it, too.
+        time_ns: When, by the machine's clock.
+    """
+
+    step: str
+    pid: int
+    server: int
+    order: str
+    time_ns: int
+
+
+def read_journal(path: Path) -> list[JournalLine]:
+    """The steps that ran, in the order they began."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    said = [line.split() for line in lines]
+    return [JournalLine(s, int(pid), int(ppid), order, int(at)) for s, pid, ppid, order, at in said]
+
+
+def _write_journal(path: Path, step: str, order: str) -> None:
+    line = JournalLine(step, os.getpid(), os.getppid(), order, time.time_ns())
+    with path.open("a") as stream:
+        stream.write(" ".join(map(str, line)) + "\n")
 
 
 def main(channel: Channel) -> None:
@@ -79,10 +113,11 @@ def _read_model(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
 def _do(message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     name, folder = message["name"], Path(message["folder"])
     began_ns = time.monotonic_ns()
+    order = _order(message)
     if journal := model.get("journal"):
-        with Path(journal).open("a") as stream:
-            stream.write(f"{name} {os.getpid()}\n")
+        _write_journal(Path(journal), name, order)
     channel.send({"progress": 0.5, "message": f"at {name}"})
+    time.sleep(random.SystemRandom().uniform(0.0, model.get("pause_s", 0.0)))
     _misbehave(name, model, folder)
     said: dict[str, Any] = {"facts": {}, "effect": None, "agreement": None}
     kind = message["kind"]
@@ -97,9 +132,10 @@ def _do(message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel) 
         write_quick_samples(folder)
         said["agreement"] = _agreement(model.get("steps", {}).get(name) != "disagree")
     else:
-        _write_bundle(kind, message, folder)
+        _write_bundle(kind, order, folder)
         said["facts"] = {"model": dict(model), "format": _format(kind, message)}
         said["effect"] = {"step": name, "summary": f"{name} was done", "changed": 1}
+    said["facts"]["order"] = order
     took_ns = time.monotonic_ns() - began_ns
     return {**said, "wall_ns": took_ns, "peak_memory_bytes": 1 << 20}
 
@@ -130,9 +166,14 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
             (folder / "link.bin").symlink_to("/etc/passwd")
 
 
-def _write_bundle(kind: str, message: Mapping[str, Any], folder: Path) -> None:
-    inputs = {role: given["digest"] for role, given in message["inputs"].items()}
-    made = digest_json([message["name"], message["options"], message["seed"], inputs])
+def _order(message: Mapping[str, Any]) -> str:
+    inputs = {role: [given["digest"], given["facts"]] for role, given in message["inputs"].items()}
+    return digest_json(
+        [message["kind"], message["name"], message["options"], message["seed"], inputs]
+    )
+
+
+def _write_bundle(kind: str, made: str, folder: Path) -> None:
     if kind == "reference":
         write_quick_samples(folder)
     elif kind in ("direct", "lowering", "finish"):
