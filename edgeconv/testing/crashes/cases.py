@@ -77,11 +77,11 @@ def case(number: int) -> Case:
     )
 
 
-def probe(number: int) -> Case:
-    """A job that leads a server to nearly all crash points."""
+def probe(number: int, *, dataset: bool) -> Case:
+    """A job that leads a server to nearly all crash points; to all with a dataset."""
     return Case(
         f"probe-{number}", f"probe {number}", RECIPES[1],
-        steps={"fp16": "fail"}, selector="any", dataset=True,
+        steps={"fp16": "fail"}, selector="any", dataset=dataset,
     )  # fmt: skip
 
 

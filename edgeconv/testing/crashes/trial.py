@@ -129,8 +129,8 @@ class Trial:
                 await self._live(number, kill)
             async with self._living():
                 self._ends.set()
-                async with asyncio.timeout(_DRAIN_S):
-                    await asyncio.gather(*self._led, *self._feeders)
+                # What has not ended by then is found in the store.
+                await _ended([*self._led, *self._feeders])
         return await self._look()
 
     async def undisturbed(self, jobs: Iterable[Case]) -> Expected:
@@ -235,7 +235,7 @@ class Trial:
             case CrashPoint.BENCHMARK_CREATED:
                 await self._caller.measure(measured_late(number))
             case _:
-                await self._do(probe(number))
+                await self._do(probe(number, dataset=kill.point.startswith("dataset")))
 
     async def _break_off(self, job: Case) -> str:
         self._broken_off.add(job.name)
@@ -277,6 +277,14 @@ async def _orphans(server: int) -> list[str]:
             return [f"{child} of server {server}" for child in left]
         await asyncio.sleep(_LOOK_S)
     return []
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    done, late = await asyncio.wait(tasks, timeout=_DRAIN_S) if tasks else (set(), set())
+    for task in late:
+        await _cancelled(task)
+    for task in done:
+        task.result()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
