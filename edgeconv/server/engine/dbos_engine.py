@@ -1,23 +1,27 @@
-"""An engine on DBOS: jobs are queued in a database, so that they outlive the process.
+"""An engine on DBOS: jobs stand in a database, so that they outlive the process.
 
 Each attempt at a job is one workflow with one step in it, and the step does the whole job over
 the tables of the store. DBOS says who runs what; it keeps no result of a job and no failure.
+
+An embedded database has one process. There an attempt is begun at once and waits for a place in
+this process; nothing polls. Of a shared database the processes take attempts off queues, which
+they look at every so often.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from dbos import (
     DBOS,
-    DBOSClient,
     DBOSConfig,
     DBOSPortableJSONSerializer,
     SetEnqueueOptions,
@@ -26,24 +30,28 @@ from dbos import (
     error,
 )
 
-from edgeconv.base.ids import new_id
 from edgeconv.server.crash_points import CrashPoint, reached
-from edgeconv.server.engine.engine import Job, JobKind, RunJob
+from edgeconv.server.engine.engine import Job, JobKind, RunJob, Standing
+from edgeconv.server.engine.places import Places, Turn
 
 _LOG = logging.getLogger(__name__)
 
+R = TypeVar("R")
+
 _NAME = "edgeconv"
 
-_VERSION = "1"
+VERSION = 1
 """Of what a workflow is made of: its name and arguments. Not of what a job does: the code may
 change while jobs are queued."""
 
 _LIVE = ["ENQUEUED", "PENDING"]
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED"]
-_FRONT, _BACK = 1, 1 << 30
+_FRONT, _BACK = 1, 2
 _KEPT = timedelta(minutes=10)
 _TIDY_S = 60.0
 _TIDY_AT_ONCE = 500
+_END_S = 10.0
+_THREADS = "dbos-executor"
 
 _open: DbosEngine | None = None
 """DBOS knows one instance a process, and its workflows are functions of a module."""
@@ -56,14 +64,22 @@ class DbosEngine:
     """
 
     def __init__(
-        self, executor: str, run: RunJob, front: Iterator[int], back: Iterator[int]
-    ) -> None:
+        self, executor: str, run: RunJob, limits: Mapping[JobKind, int], *,
+        embedded: bool, version: int,
+    ) -> None:  # fmt: skip
         self._executor = executor
         self._run = run
-        self._front = front
-        self._back = back
-        self._running: dict[str, tuple[Job, asyncio.Task[str]]] = {}
+        self._embedded = embedded
+        self._version = version
+        self._places = Places(limits)
+        self._lock = asyncio.Lock()
+        self._last_ns = 0
+        self._tasks: dict[str, tuple[Job, asyncio.Task[str]]] = {}
+        self._turns: dict[str, Turn] = {}
+        self._over: set[str] = set()
         self._cancelled: set[str] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._workflows: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._tidying: asyncio.Task[None] | None = None
 
@@ -76,14 +92,16 @@ class DbosEngine:
         *,
         database: Any,
         poll_s: float,
+        version: int = VERSION,
     ) -> Self:
-        """Begins to take jobs off the queues.
+        """Begins to take jobs.
 
         Args:
             executor: The name of this process; never used by two.
             limits: How many jobs of a kind run here side by side.
             database: SQLAlchemy's engine for the queues, as `store.database.dispatch` makes it.
-            poll_s: How often the queues are looked at.
+            poll_s: How often the queues of a shared database are looked at.
+            version: Of this process's workflows; for tests.
 
         Raises:
             RuntimeError: another engine is open in this process.
@@ -91,86 +109,61 @@ class DbosEngine:
         global _open
         if _open is not None:
             raise RuntimeError("one process can run one engine at a time")
-        sqlite = database.dialect.name == "sqlite"
-        engine = cls(
-            executor,
-            run,
-            itertools.count(_FRONT) if sqlite else itertools.repeat(_FRONT),
-            itertools.count(_BACK) if sqlite else itertools.repeat(_BACK),
-        )
+        embedded = database.dialect.name == "sqlite"
+        engine = cls(executor, run, limits, embedded=embedded, version=version)
         _open = engine
         try:
-            if sqlite:
-                await asyncio.to_thread(_make_queues, database, limits, poll_s)
-            _launch(executor, database)
-            if not sqlite:
+            _launch(executor, database, version)
+            if not embedded:
                 for kind in JobKind:
                     await DBOS.register_queue_async(
                         kind.value, worker_concurrency=limits[kind], polling_interval_sec=poll_s,
                         on_conflict="always_update",
                     )  # fmt: skip
-            if sqlite:
-                # Its times are whole seconds, so the order stands in the priority.
-                last = max((row.priority or 0 for row in await _rows()), default=0)
-                engine._back = itertools.count(max(last + 1, _BACK))
         except BaseException:
             await engine.shutdown()
             raise
-        engine._tidying = asyncio.create_task(_tidy_forever(), name="tidy queues")
+        engine._tidying = asyncio.create_task(engine._tidy_forever(), name="tidy queues")
         return engine
 
     async def start(self, job: Job) -> None:
         """As `Engine` says."""
         if not self._closed:
-            await _enqueue(job, next(self._back))
+            await self._to_its_end(self._start(job))
 
     async def resume(self, jobs: Sequence[Job]) -> None:
         """As `Engine` says."""
-        known: set[Job] = set()
-        left: dict[Job, list[str]] = {}
-        for row in await _rows():
-            job = _job_of(row)
-            if row.app_version == _VERSION and self._will_be_run(row):
-                known.add(job)
-            else:
-                left.setdefault(job, []).append(row.workflow_id)
-        for job in jobs:
-            if job in known or self._closed:
-                continue
-            if job in left:
-                # A new attempt, so that the executor that left it stops, should it live.
-                await DBOS.cancel_workflows_async(left[job])
-            await _enqueue(job, next(self._front))
+        if not self._closed:
+            await self._to_its_end(self._resume(jobs))
 
     async def cancel(self, job: Job) -> None:
         """As `Engine` says."""
-        if self._closed:
-            return
-        rows = await _rows(f"{job.resource}@")
-        attempts = [row.workflow_id for row in rows if _job_of(row) == job]
-        # For those that were taken off the queue and have not begun.
-        self._cancelled.update(attempts)
-        if attempts:
-            await DBOS.cancel_workflows_async(attempts)
-        await _interrupted([task for mine, task in self._running.values() if mine == job])
+        if not self._closed:
+            await self._to_its_end(self._cancel(job))
 
     async def pending(self, executor: str) -> list[Job]:
         """As `Engine` says."""
         return [_job_of(row) for row in await self._in_order() if row.executor_id == executor]
 
+    async def standing(self) -> list[Standing]:
+        """As `Engine` says."""
+        return [
+            Standing(
+                _job_of(row),
+                "" if row.status == "ENQUEUED" else row.executor_id or "",
+                row.status == "ENQUEUED" and _version_of(row) < self._version,
+            )
+            for row in await self._in_order()
+        ]
+
     async def ahead_of(self, job: Job) -> list[Job]:
         """As `Engine` says."""
         rows = [row for row in await self._in_order() if _job_of(row).kind is job.kind]
-        queued = [_job_of(row) for row in rows if row.status == "ENQUEUED"]
+        queued = [_job_of(row) for row in rows if self._waits(row)]
         if job not in queued:
             return []
-        running = [_job_of(row) for row in rows if row.status != "ENQUEUED"]
+        running = [_job_of(row) for row in rows if not self._waits(row)]
         return [*running, *queued[: queued.index(job)]]
-
-    async def _in_order(self) -> list[WorkflowStatus]:
-        rows = [] if self._closed else await _rows()
-        rows.sort(key=lambda row: (row.status != "PENDING", row.priority or 0, row.created_at or 0))
-        return rows
 
     async def shutdown(self) -> None:
         """As `Engine` says."""
@@ -180,14 +173,103 @@ class DbosEngine:
         self._closed = True
         if self._tidying is not None:
             await _interrupted([self._tidying])
-        await _interrupted([task for _, task in self._running.values()])
-        # The loop's threads are those of DBOS, which end with it.
+        await _interrupted([task for _, task in self._tasks.values()])
+        # DBOS ends without waiting for what runs of its own, which would go on without it.
+        if at_work := self._calls | self._workflows:
+            await asyncio.wait(at_work, timeout=_END_S)
+        # It had put its threads in the place of the loop's, and ends them.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
-        await asyncio.to_thread(DBOS.destroy)
+        await asyncio.to_thread(_end)
         _open = None
 
+    async def _start(self, job: Job) -> None:
+        async with self._lock:
+            if not self._embedded:
+                await self._enqueue(job, _BACK)
+            elif not await self._attempts(job):
+                await self._begin(job, _BACK)
+        reached(CrashPoint.JOB_QUEUED)
+
+    async def _resume(self, jobs: Sequence[Job]) -> None:
+        async with self._lock:
+            known: set[Job] = set()
+            left: dict[Job, list[str]] = {}
+            for row in await self._rows():
+                job = _job_of(row)
+                if self._will_be_run(row):
+                    known.add(job)
+                else:
+                    left.setdefault(job, []).append(row.workflow_id)
+            for job in jobs:
+                if job in known or self._closed:
+                    continue
+                if job in left:
+                    # A new attempt, so that the executor that left it stops, should it live.
+                    await DBOS.cancel_workflows_async(left[job])
+                await (self._begin if self._embedded else self._enqueue)(job, _FRONT)
+
+    async def _cancel(self, job: Job) -> None:
+        async with self._lock:
+            attempts = await self._attempts(job)
+            # For those that were taken off the queue and have not begun.
+            self._cancelled.update(attempts)
+            if attempts:
+                await DBOS.cancel_workflows_async(attempts)
+        await _interrupted([task for mine, task in self._tasks.values() if mine == job])
+
+    async def _attempts(self, job: Job) -> list[str]:
+        rows = await self._rows(f"{job.resource}@")
+        return [row.workflow_id for row in rows if _job_of(row) == job]
+
+    async def _rows(self, prefix: str | None = None) -> list[WorkflowStatus]:
+        """What is queued or runs, on any executor."""
+        rows = await DBOS.list_workflows_async(
+            status=_LIVE, workflow_id_prefix=prefix, name="edgeconv.job", load_output=False
+        )
+        return [row for row in rows if row.workflow_id not in self._over]
+
+    async def _in_order(self) -> list[WorkflowStatus]:
+        if self._closed:
+            return []
+        rows = await self._to_its_end(self._rows())
+        return sorted(rows, key=lambda row: (self._waits(row), _rank_of(row.workflow_id)))
+
+    def _waits(self, row: WorkflowStatus) -> bool:
+        if row.executor_id != self._executor or row.status == "ENQUEUED":
+            return row.status == "ENQUEUED"
+        turn = self._turns.get(row.workflow_id)
+        return turn is None or turn.waits
+
     def _will_be_run(self, row: WorkflowStatus) -> bool:
-        return row.status == "ENQUEUED" or row.executor_id == self._executor
+        if row.status == "ENQUEUED":
+            return _version_of(row) >= self._version
+        return row.executor_id == self._executor
+
+    async def _begin(self, job: Job, side: int) -> None:
+        attempt = self._new_attempt(job, side)
+        # Now: what is begun after it must not come before it.
+        self._turns[attempt] = self._places.ask(job.kind, _rank_of(attempt))
+        try:
+            with SetWorkflowID(attempt):
+                await DBOS.start_workflow_async(_attempt, job.kind.value, job.resource)
+        except BaseException:
+            self._turns.pop(attempt).leave()
+            raise
+
+    async def _enqueue(self, job: Job, side: int) -> None:
+        """Queues a job unless an attempt at it is queued or runs, here or elsewhere."""
+        options = SetEnqueueOptions(deduplication_id=job.resource, priority=side)
+        with SetWorkflowID(self._new_attempt(job, side)), options:
+            try:
+                kind = job.kind.value
+                await DBOS.enqueue_workflow_async(kind, _attempt, kind, job.resource)
+            except error.DBOSQueueDeduplicatedError:
+                _LOG.debug("%s is queued or runs", job.resource)
+
+    def _new_attempt(self, job: Job, side: int) -> str:
+        """A name that tells the order too: DBOS's times are whole seconds on SQLite."""
+        self._last_ns = max(self._last_ns + 1, time.time_ns())
+        return f"{job.resource}@{side}-{self._last_ns:020d}"
 
     async def work(self, attempt: str, job: Job) -> str:
         """Does a job for the workflow `attempt`; the words of a fault of ours, or none.
@@ -198,28 +280,71 @@ class DbosEngine:
         if self._closed or attempt in self._cancelled:
             self._cancelled.discard(attempt)
             raise asyncio.CancelledError
-        reached(CrashPoint.JOB_TAKEN)
         # Not as a part of the workflow: what it starts are jobs of their own.
         task = asyncio.create_task(
-            self._guard(job), name=job.resource, context=contextvars.Context()
+            self._in_its_place(attempt, job), name=job.resource, context=contextvars.Context()
         )
-        self._running[attempt] = (job, task)
+        self._tasks[attempt] = (job, task)
         try:
             return await task
         finally:
-            del self._running[attempt]
+            del self._tasks[attempt]
             self._cancelled.discard(attempt)
+            # Its row says so a moment later only.
+            self._over.add(attempt)
 
-    async def _guard(self, job: Job) -> str:
+    async def _in_its_place(self, attempt: str, job: Job) -> str:
+        turn = self._turns.get(attempt)
+        if turn is None:
+            turn = self._turns[attempt] = self._places.ask(job.kind, _rank_of(attempt))
         try:
+            await turn.come()
+            reached(CrashPoint.JOB_TAKEN)
             await self._run(job)
         except Exception as fault:
             # The runner writes every end itself; what comes here is a fault of ours, and
             # the queue must go on.
             _LOG.exception("%s broke off", job.resource)
             return repr(fault)
+        finally:
+            turn.leave()
         reached(CrashPoint.JOB_LEFT)
         return ""
+
+    def note_workflow(self, attempt: str) -> None:
+        """Called by a workflow, in the task that DBOS made for it and does not wait for."""
+
+        def forget(task: asyncio.Task[Any]) -> None:
+            self._workflows.discard(task)
+            self._over.discard(attempt)
+            # It may have been cancelled before it came to its work.
+            if turn := self._turns.pop(attempt, None):
+                turn.leave()
+
+        task = asyncio.current_task()
+        assert task is not None
+        self._workflows.add(task)
+        task.add_done_callback(forget)
+
+    async def _to_its_end(self, call: Coroutine[Any, Any, R]) -> R:
+        """Does a call of DBOS; a cancelled caller stops waiting, and the call goes on.
+
+        It is done by threads of DBOS, which are to have nothing to do when that ends.
+        """
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return await asyncio.shield(task)
+
+    async def _tidy_forever(self) -> None:
+        """Forgets attempts that have ended: what came of them stands in the store."""
+        while True:
+            try:
+                await self._to_its_end(_tidy())
+            except Exception:
+                # The next round may do better.
+                _LOG.exception("ended attempts could not be forgotten")
+            await asyncio.sleep(_TIDY_S)
 
 
 @DBOS.step(name="edgeconv.job.run", preemptible=True)
@@ -232,39 +357,19 @@ async def _run_job(kind: str, resource: str) -> str:
 
 @DBOS.workflow(name="edgeconv.job")
 async def _attempt(kind: str, resource: str) -> str:
+    assert _open is not None
+    assert DBOS.workflow_id is not None
+    _open.note_workflow(DBOS.workflow_id)
     return await _run_job(kind, resource)
 
 
-def _make_queues(database: Any, limits: Mapping[JobKind, int], poll_s: float) -> None:
-    """Makes the queues before DBOS looks for new ones, which it does once a second.
-
-    Only an embedded database is so often a new one that this second counts.
-    """
-    DBOS.migrate(_url(database))
-    client = DBOSClient(
-        system_database_engine=database, application_name=_NAME,
-        serializer=DBOSPortableJSONSerializer(),
-    )  # fmt: skip
-    try:
-        for kind in JobKind:
-            client.register_queue(
-                kind.value, worker_concurrency=limits[kind], polling_interval_sec=poll_s
-            )
-    finally:
-        client.destroy()
-
-
-def _url(database: Any) -> str:
-    return str(database.url.render_as_string(hide_password=False))
-
-
-def _launch(executor: str, database: Any) -> None:
+def _launch(executor: str, database: Any, version: int) -> None:
     """Starts DBOS; to be called inside the event loop that jobs are to run in."""
     config: DBOSConfig = {
         "name": _NAME,
-        "system_database_url": _url(database),
+        "system_database_url": str(database.url.render_as_string(hide_password=False)),
         "system_database_engine": database,
-        "application_version": _VERSION,
+        "application_version": str(version),
         "executor_id": executor,
         "serializer": DBOSPortableJSONSerializer(),
         "log_level": "WARNING",
@@ -280,34 +385,35 @@ def _launch(executor: str, database: Any) -> None:
     DBOS.launch()
 
 
+def _end() -> None:
+    """Ends DBOS and waits for the threads of its pool, for which it does not wait itself.
+
+    One that has a connection while others close them, or while the interpreter ends, can take
+    the process down.
+    """
+    DBOS.destroy()
+    for thread in threading.enumerate():
+        if thread.name.startswith(_THREADS):
+            thread.join(_END_S)
+
+
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether a line of DBOS says what its reader has not asked for."""
     return not record.getMessage().startswith("Asyncio task cancelled")
-
-
-async def _enqueue(job: Job, priority: int) -> None:
-    """Queues a job unless an attempt at it is queued or runs, here or elsewhere."""
-    options = SetEnqueueOptions(deduplication_id=job.resource, priority=priority)
-    with SetWorkflowID(f"{job.resource}@{new_id()}"), options:
-        try:
-            kind = job.kind.value
-            await DBOS.enqueue_workflow_async(kind, _attempt, kind, job.resource)
-            reached(CrashPoint.JOB_QUEUED)
-        except error.DBOSQueueDeduplicatedError:
-            _LOG.debug("%s is queued or runs", job.resource)
-
-
-async def _rows(prefix: str | None = None) -> list[WorkflowStatus]:
-    """What is queued or runs, on any executor."""
-    return await DBOS.list_workflows_async(
-        status=_LIVE, workflow_id_prefix=prefix, name="edgeconv.job", load_output=False
-    )
 
 
 def _job_of(row: WorkflowStatus) -> Job:
     assert row.input is not None
     kind, resource = row.input["args"]
     return Job(JobKind(kind), resource)
+
+
+def _rank_of(attempt: str) -> str:
+    return attempt.rpartition("@")[2]
+
+
+def _version_of(row: WorkflowStatus) -> int:
+    return int(row.app_version or 0)
 
 
 async def _interrupted(tasks: Sequence[asyncio.Task[Any]]) -> None:
@@ -317,17 +423,10 @@ async def _interrupted(tasks: Sequence[asyncio.Task[Any]]) -> None:
         await asyncio.wait(tasks)
 
 
-async def _tidy_forever() -> None:
-    """Forgets attempts that have ended: what came of them stands in the store."""
-    while True:
-        try:
-            before = (datetime.now(UTC) - _KEPT).isoformat()
-            while ended := await DBOS.list_workflows_async(
-                status=_ENDED, completed_before=before, limit=_TIDY_AT_ONCE,
-                load_input=False, load_output=False,
-            ):  # fmt: skip
-                await DBOS.delete_workflows_async([row.workflow_id for row in ended])
-        except Exception:
-            # The next round may do better.
-            _LOG.exception("ended attempts could not be forgotten")
-        await asyncio.sleep(_TIDY_S)
+async def _tidy() -> None:
+    before = (datetime.now(UTC) - _KEPT).isoformat()
+    while ended := await DBOS.list_workflows_async(
+        status=_ENDED, completed_before=before, limit=_TIDY_AT_ONCE,
+        load_input=False, load_output=False,
+    ):  # fmt: skip
+        await DBOS.delete_workflows_async([row.workflow_id for row in ended])

@@ -23,6 +23,20 @@ class Job:
     resource: str
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where a job stands that has not ended.
+
+    Attributes:
+        executor: Who runs it or is to run it; "" while any executor may take it.
+        outdated: Whether none that is as new as this one will take it off the queue.
+    """
+
+    job: Job
+    executor: str
+    outdated: bool = False
+
+
 RunJob = Callable[[Job], Awaitable[None]]
 """Does a job from where the store says it stands, and writes its end there. It raises
 CancelledError when it is cancelled, and nothing else."""
@@ -43,7 +57,14 @@ class Engine(Protocol):
         ...
 
     async def pending(self, executor: str) -> list[Job]:
-        """Jobs of an executor that have not ended, in the order they were started."""
+        """Jobs of an executor that have not ended, in the order they were started.
+
+        What it queued itself for any executor is among them.
+        """
+        ...
+
+    async def standing(self) -> list[Standing]:
+        """All jobs that have not ended, on whatever executor."""
         ...
 
     async def ahead_of(self, job: Job) -> list[Job]:
@@ -57,7 +78,7 @@ class Engine(Protocol):
         """Queues what a dead executor left, in that order and in front of the others.
 
         What is queued, or runs on this executor, stays where it is. What stands as running on
-        another one is taken from it.
+        another one, or is queued for an older version, is taken from it.
         """
         ...
 

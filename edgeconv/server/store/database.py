@@ -142,13 +142,11 @@ def transaction(
 def dispatch(url: str) -> sa.Engine:
     """Connections to a database of queues, whose tables and transactions are not the store's.
 
-    On SQLite it is a file of its own: nothing of the store waits for its one writer. A connection
-    is used and closed by one thread: DBOS ends without waiting for all of its threads.
+    On SQLite it is a file of its own: nothing of the store waits for its one writer.
     """
     known = _with_driver(url)
-    sqlite = known.get_backend_name() == "sqlite"
-    engine = sa.create_engine(known, poolclass=sa.NullPool if sqlite else None)
-    if sqlite:
+    engine = sa.create_engine(known)
+    if known.get_backend_name() == "sqlite":
 
         @sa.event.listens_for(engine, "connect")
         def _connect(connection: sqlite3.Connection, _record: object) -> None:
