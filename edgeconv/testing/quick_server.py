@@ -1,18 +1,21 @@
-"""A server with quick steps as a process of its own, for tests that end it by force.
+"""Servers with quick steps as processes of their own, for tests that end them by force.
 
-    python -m edgeconv.testing.quick_server STATE [--jobs-at-once N] [--real]
+    python -m edgeconv.testing.quick_server
 
-It begins when it reads a line, which says where it is to die, as `crash_points` has it. It
-prints its address when it listens, and serves until SIGTERM.
+It imports all that a server needs, which takes longest, and then makes a server of each line
+that it reads: a JSON object with the fields of `Birth`. It answers with lines "PID born" and,
+when the server listens, "PID ADDRESS".
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import json
 import logging
+import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,36 +26,74 @@ from edgeconv.server.crash_points import arm
 from edgeconv.testing import quick_steps
 
 
-def settings(arguments: argparse.Namespace) -> ServerSettings:
-    """Children of quick steps may write beside the state folder: journals and gates lie there."""
+@dataclass(frozen=True)
+class Birth:
+    """What a server begins with.
+
+    Attributes:
+        state: Its state folder. Quick steps may write beside it: journals and gates lie there.
+        log: The file that its standard error goes to.
+        crash: Where it is to die, as `crash_points.arm` has it.
+        real: Whether its children do real steps.
+        settings: More of `ServerSettings`.
+    """
+
+    state: str
+    log: str
+    crash: str
+    real: bool
+    settings: dict[str, Any]
+
+
+def settings_of(birth: Birth) -> ServerSettings:
+    """Its settings: more jobs at once than usual, and a sweep that comes often."""
+    state = Path(birth.state)
     quick: dict[str, Any] = {
-        "child_entry": quick_steps.ENTRY, "child_room": Room(writes=(arguments.state.parent,)),
+        "child_entry": quick_steps.ENTRY, "child_room": Room(writes=(state.parent,)),
     }  # fmt: skip
-    return ServerSettings(
-        arguments.state, jobs_at_once=arguments.jobs_at_once, poll_s=0.05, sweep_s=0.5,
-        **({} if arguments.real else quick),
-    )  # fmt: skip
+    usual = {"jobs_at_once": 3, "poll_s": 0.05, "sweep_s": 0.5} | ({} if birth.real else quick)
+    return ServerSettings(state, **{**usual, **birth.settings})
 
 
-async def main(arguments: argparse.Namespace) -> None:
-    """Serves until SIGTERM."""
+async def _serve(birth: Birth) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
 
     def ready(endpoint: Endpoint) -> None:
-        print(endpoint.address, flush=True)
+        _say(endpoint.address)
 
-    await serve(settings(arguments), ready=ready, stop=stop)
+    await serve(settings_of(birth), ready=ready, stop=stop)
+
+
+def _live(birth: Birth) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    log = os.open(birth.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 2)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    arm(birth.crash)
+    asyncio.run(_serve(birth))
+
+
+def _say(word: str) -> None:
+    os.write(1, f"{os.getpid()} {word}\n".encode())
+
+
+def main() -> None:
+    """Makes servers until its input ends."""
+    # Nobody waits for them here.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        if os.fork() == 0:
+            status = 1
+            try:
+                _say("born")
+                _live(Birth(**json.loads(line)))
+                status = 0
+            finally:
+                # What a fork leaves to the interpreter's end is the parent's.
+                sys.stderr.flush()
+                os._exit(status)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("state", type=Path)
-    parser.add_argument("--jobs-at-once", type=int, default=3)
-    parser.add_argument("--real", action="store_true", help="real steps in the children")
-    logging.basicConfig(level=logging.INFO, format="%(process)d %(name)s %(message)s")
-    given = parser.parse_args()
-    # What takes longest is done by now: all is imported.
-    if line := sys.stdin.readline():
-        arm(line.strip())
-        asyncio.run(main(given))
+    main()

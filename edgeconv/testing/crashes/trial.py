@@ -30,7 +30,7 @@ from edgeconv.testing.crashes.findings import (
     check_runs,
     elsewhere_s,
 )
-from edgeconv.testing.crashes.life import Life, Place, children_of
+from edgeconv.testing.crashes.life import Life, Nursery, children_of, nursery
 from edgeconv.testing.crashes.outputs import (
     Stored,
     damaged_blobs,
@@ -44,7 +44,7 @@ from edgeconv.testing.quick_steps import read_journal
 
 CALLERS = 3
 ORPHAN_S = 5.0
-_UNREACHED_S = 10.0
+_UNREACHED_S = 60.0
 _DRAIN_S = 180.0
 _LOOK_S = 0.05
 
@@ -101,7 +101,6 @@ class Trial:
     def __init__(self, folder: Path, *, feed: bool = True) -> None:
         self._folder = folder
         self._state = StateFolder(folder / "state")
-        self._place = Place(self._state.root, folder / "server.log")
         self._url = f"sqlite:///{self._state.database}"
         self._reach = Reach()
         self._caller = Caller(self._reach, folder)
@@ -116,7 +115,7 @@ class Trial:
         self._ended_ns: dict[int, int] = {}
         self._orphans: list[asyncio.Task[list[str]]] = []
         self._led: list[asyncio.Task[None]] = []
-        self._spare: asyncio.Task[Life] | None = None
+        self._nursery: Nursery | None = None
 
     async def run(self, kills: Sequence[Kill]) -> Outcome:
         """Kills servers so, lets the last one finish, and looks at what there is.
@@ -158,11 +157,8 @@ class Trial:
             ]
             for task in self._feeders:
                 stack.push_async_callback(_cancelled, task)
-            try:
-                yield
-            finally:
-                if self._spare is not None:
-                    await (await self._spare).kill()
+            self._nursery = await stack.enter_async_context(nursery(self._folder / "logs"))
+            yield
 
     async def _go_on_feeding(self) -> None:
         await self._agent.heard.wait()
@@ -178,7 +174,7 @@ class Trial:
         """A server that is not killed."""
         life, endpoint = await self._next_life("")
         if endpoint is None:
-            raise RuntimeError(f"the server ended with {life.status}; see {self._place.log}")
+            raise RuntimeError(f"the server died: {life.last_words}")
         self._reach.add(endpoint)
         try:
             yield life
@@ -201,10 +197,10 @@ class Trial:
         self._orphans.append(asyncio.create_task(_orphans(life.pid)))
 
     async def _next_life(self, crash: str) -> tuple[Life, Endpoint | None]:
-        """The next server; the one after it is made ready meanwhile, so that it is quick, too."""
-        life = await (self._spare or Life.prepare(self._place))
-        self._spare = asyncio.create_task(Life.prepare(self._place))
-        return life, await life.begin(crash)
+        """The next server, and where it listens, unless it died before that."""
+        assert self._nursery is not None
+        life = await self._nursery.birth(self._state.root, crash)
+        return life, await life.listens()
 
     async def _prepare(self, number: int, kill: Kill) -> None:
         """Does what must have happened before a server can come to a point."""
