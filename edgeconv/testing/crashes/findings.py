@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from edgeconv.server.records import TERMINAL_JOB_STATES
 from edgeconv.testing.crashes.outputs import Row, Stored, differences, job_outputs, step_outputs
@@ -16,8 +17,8 @@ from edgeconv.testing.quick_steps import JournalLine
 class Expected:
     """What a server makes that nobody disturbs: by job, and by the key of a step."""
 
-    jobs: Mapping[str, object]
-    steps: Mapping[str, object]
+    jobs: Mapping[str, Any]
+    steps: Mapping[str, Any]
 
 
 @dataclass
@@ -64,10 +65,12 @@ def compare(stored: Stored, expected: Expected, jobs: Collection[str]) -> Findin
         {name: job for name, job in found.items() if name in wanted},
     )
     steps = step_outputs(stored)
-    keys = {key for name in wanted for key in found[name]["steps"].values() if name in found}
-    known = {key: expected.steps[key] for key in keys if key in expected.steps}
+    keys = {key for name in wanted for key in wanted[name]["steps"].values()}
     findings.missing += [f"the result of step {key}" for key in sorted(keys - set(steps))]
-    findings.different += differences(known, {key: steps[key] for key in known if key in steps})
+    findings.different += differences(
+        {key: expected.steps[key] for key in keys if key in steps},
+        {key: steps[key] for key in keys if key in steps},
+    )
     orders = Counter(
         row["output"]["facts"]["order"] for row in stored.steps if row["state"] == "done"
     )
