@@ -10,7 +10,8 @@ import pytest
 
 from edgeconv.server.crash_points import CrashPoint
 from edgeconv.testing.crashes.findings import compare
-from edgeconv.testing.crashes.trial import Kill, Outcome, Trial
+from edgeconv.testing.crashes.servers import Kill
+from edgeconv.testing.crashes.trial import Outcome, Trial
 
 
 @pytest.mark.timeout(1500)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeconv.testing.quick_steps import write_quick_model
+from edgeconv.testing.tiny_files import write_dense_onnx
 
 MOST_PAUSE_S = 0.03
 JOBS_A_MODEL = 3
@@ -33,6 +34,7 @@ class Case:
         selector: Of the device that measures.
         dataset: Whether a dataset comes with it.
         late: Whether it is measured once more when it has ended.
+        real: Whether the model is a real one, for real steps; then `content` is a number.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Case:
     selector: str = "none"
     dataset: bool = False
     late: bool = False
+    real: bool = False
 
     def request(self, what: str) -> str:
         """The id of a call, the same whenever it is made again."""
@@ -51,6 +54,8 @@ class Case:
         """The model's file; it names `folder` for its journal."""
         own = folder / "files" / self.name
         own.mkdir(parents=True, exist_ok=True)
+        if self.real:
+            return write_dense_onnx(own / "dense.onnx", seed=int(self.content))
         return write_quick_model(
             own / "model.json", journal=str(folder / "journal"), salt=self.content,
             pause_s=MOST_PAUSE_S, steps=dict(self.steps),
@@ -103,3 +108,8 @@ def repairing(number: int) -> Case:
 def measured_late(number: int) -> Case:
     """A job that is measured when it has ended."""
     return Case(f"late-{number}", f"late {number}", RECIPES[0], late=True)
+
+
+def real(number: int) -> Case:
+    """A job of real steps; two share a model."""
+    return Case(f"real-{number}", str(number // 2), RECIPES[(0, 3)[number % 2]], real=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeconv.server.records import TERMINAL_JOB_STATES
 from edgeconv.testing.crashes.outputs import Row, Stored, differences, job_outputs, step_outputs
+from edgeconv.testing.crashes.servers import Death
 from edgeconv.testing.quick_steps import JournalLine
 
 
@@ -71,9 +72,7 @@ def compare(stored: Stored, expected: Expected, jobs: Collection[str]) -> Findin
         {key: expected.steps[key] for key in keys if key in steps},
         {key: steps[key] for key in keys if key in steps},
     )
-    orders = Counter(
-        row["output"]["facts"]["order"] for row in stored.steps if row["state"] == "done"
-    )
+    orders = Counter(order_of(row) for row in stored.steps if row["state"] == "done")
     findings.twice += [f"{n} results of order {order}" for order, n in orders.items() if n > 1]
     return findings
 
@@ -133,7 +132,7 @@ def check_runs(
     for row in stored.steps:
         if row["state"] != "done":
             continue
-        order = row["output"]["facts"]["order"]
+        order = order_of(row)
         if order in may_run_again:
             continue
         mine = runs[order]
@@ -144,6 +143,27 @@ def check_runs(
         if not mine and row["name"] != "inspect-dataset":
             findings.missing.append(f"a run of {row['name']}, order {order}: not in the journal")
     return findings
+
+
+def check_tokens(
+    stored: Stored, deaths: Iterable[Death], may_run_again: Collection[str]
+) -> Findings:
+    """No step that was recorded when a server died is claimed again."""
+    findings = Findings()
+    now = {row["key"]: row for row in stored.steps}
+    for death in deaths:
+        for key, token in death.recorded.items():
+            row = now.get(key)
+            if row is None or row["state"] != "done":
+                findings.missing.append(f"the result of step {key}, recorded once")
+            elif row["token"] != token and order_of(row) not in may_run_again:
+                findings.done_again.append(f"{row['name']} {key}, by its token")
+    return findings
+
+
+def order_of(row: Row) -> str:
+    """What a step's result was made of: real steps have only their key for that."""
+    return str(row["output"]["facts"].get("order", row["key"]))
 
 
 def elsewhere_s(journal: Iterable[JournalLine], ended_ns: Mapping[int, int]) -> list[float]:

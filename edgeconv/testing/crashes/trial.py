@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from edgeconv.base.state_folder import Endpoint, StateFolder
 from edgeconv.server.crash_points import CrashPoint
 from edgeconv.testing.crashes.caller import Caller
 from edgeconv.testing.crashes.cases import (
@@ -20,6 +19,7 @@ from edgeconv.testing.crashes.cases import (
     endless,
     measured_late,
     probe,
+    real,
     repairing,
 )
 from edgeconv.testing.crashes.device import TirelessAgent
@@ -28,48 +28,26 @@ from edgeconv.testing.crashes.findings import (
     Findings,
     check_ends,
     check_runs,
+    check_tokens,
     elsewhere_s,
 )
-from edgeconv.testing.crashes.life import Life, Nursery, children_of, nursery
 from edgeconv.testing.crashes.outputs import (
     Stored,
     damaged_blobs,
     job_outputs,
-    read_store,
     step_outputs,
 )
 from edgeconv.testing.crashes.reach import Reach
+from edgeconv.testing.crashes.servers import Death, Kill, Servers
 from edgeconv.testing.crashes.store_edits import damage_artifact, spoil_plan, state_of
 from edgeconv.testing.quick_steps import read_journal
 
 CALLERS = 3
-ORPHAN_S = 5.0
-_UNREACHED_S = 60.0
-_DRAIN_S = 180.0
+NEEDS_ONE_SERVER = (CrashPoint.RESULT_FORGOTTEN, CrashPoint.CONVERSION_FAILED)
+"""What leads there is done while no server runs."""
+
+_DRAIN_S = 300.0
 _LOOK_S = 0.05
-
-
-@dataclass(frozen=True)
-class Kill:
-    """How a server is to die: at a point for the nth time, or so long after it listens."""
-
-    point: str = ""
-    number: int = 1
-    after_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Death:
-    """How it died.
-
-    Attributes:
-        server: Its process.
-        point: The crash point that it died at; empty for one that was killed from outside.
-    """
-
-    kill: Kill
-    server: int
-    point: str
 
 
 @dataclass(frozen=True)
@@ -96,26 +74,40 @@ class Trial:
     Args:
         folder: Empty; all lies there.
         feed: Whether jobs come all the time, and not only those that lead to a point.
+        database: URL of an empty database for two servers; empty for one and its own.
+        real_steps: Whether conversions are real ones.
+        settings: More settings of the servers.
+        patience_s: How long a server may take to come to the point where it is to die.
     """
 
-    def __init__(self, folder: Path, *, feed: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        feed: bool = True,
+        database: str = "",
+        real_steps: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        patience_s: float = 60.0,
+    ) -> None:
         self._folder = folder
-        self._state = StateFolder(folder / "state")
-        self._url = f"sqlite:///{self._state.database}"
         self._reach = Reach()
+        self._servers = Servers(
+            folder, self._reach, database=database, real=real_steps, settings=settings,
+            patience_s=patience_s,
+        )  # fmt: skip
         self._caller = Caller(self._reach, folder)
         self._agent = TirelessAgent(self._reach)
-        self._feed = feed
+        self._real = real_steps
+        self._feeders_wanted = CALLERS if feed else 0
+        self._feeders: list[asyncio.Task[None]] = []
         self._ends = asyncio.Event()
         self._numbers = itertools.count()
         self._jobs: list[Case] = []
         self._broken_off: set[str] = set()
         self._rerun: set[str] = set()
         self._deaths: list[Death] = []
-        self._ended_ns: dict[int, int] = {}
-        self._orphans: list[asyncio.Task[list[str]]] = []
         self._led: list[asyncio.Task[None]] = []
-        self._nursery: Nursery | None = None
 
     async def run(self, kills: Sequence[Kill]) -> Outcome:
         """Kills servers so, lets the last one finish, and looks at what there is.
@@ -125,8 +117,8 @@ class Trial:
         async with self._at_work():
             for number, kill in enumerate(kills):
                 await self._prepare(number, kill)
-                await self._live(number, kill)
-            async with self._living():
+                self._deaths.append(await self._live(number, kill))
+            async with self._servers.living():
                 self._ends.set()
                 # What has not ended by then is found in the store.
                 await _ended([*self._led, *self._feeders])
@@ -134,7 +126,7 @@ class Trial:
 
     async def undisturbed(self, jobs: Iterable[Case]) -> Expected:
         """What a server makes of jobs that nobody kills."""
-        async with self._at_work(), self._living():
+        async with self._at_work(), self._servers.living():
             left = iter(jobs)
 
             async def some() -> None:
@@ -144,20 +136,19 @@ class Trial:
                         await self._caller.measure(each)
 
             await asyncio.gather(*[some() for _ in range(CALLERS)])
-        stored = await asyncio.to_thread(read_store, self._url)
+        stored = await self._servers.read()
         return Expected(job_outputs(stored), step_outputs(stored))
 
     @asynccontextmanager
     async def _at_work(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._servers.open())
             agent = asyncio.create_task(self._agent.run())
             stack.push_async_callback(_cancelled, agent)
-            self._feeders = [
-                asyncio.create_task(self._go_on_feeding()) for _ in range(CALLERS * self._feed)
-            ]
-            for task in self._feeders:
+            for _ in range(self._feeders_wanted):
+                task = asyncio.create_task(self._go_on_feeding())
+                self._feeders.append(task)
                 stack.push_async_callback(_cancelled, task)
-            self._nursery = await stack.enter_async_context(nursery(self._folder / "logs"))
             yield
 
     async def _go_on_feeding(self) -> None:
@@ -165,63 +156,40 @@ class Trial:
         while not self._ends.is_set():
             await self._do(case(next(self._numbers)))
 
-    async def _do(self, job: Case) -> str:
+    async def _do(self, job: Case) -> None:
         self._jobs.append(job)
-        return await self._caller.do(job)
+        await self._caller.do(job)
 
-    @asynccontextmanager
-    async def _living(self) -> AsyncIterator[Life]:
-        """A server that is not killed."""
-        life, endpoint = await self._next_life("")
-        if endpoint is None:
-            raise RuntimeError(f"the server died: {life.last_words}")
-        self._reach.add(endpoint)
-        try:
-            yield life
-        finally:
-            self._reach.remove(endpoint)
-            await life.stop()
-            self._ended_ns[life.pid] = time.time_ns()
-
-    async def _live(self, number: int, kill: Kill) -> None:
-        """A server that is killed."""
-        life, endpoint = await self._next_life(f"{kill.point}:{kill.number}" if kill.point else "")
-        if endpoint is not None:
-            self._reach.add(endpoint)
+    async def _live(self, number: int, kill: Kill) -> Death:
+        async def lead() -> None:
             self._led.append(asyncio.create_task(self._lead(number, kill)))
-            await life.death(_UNREACHED_S if kill.point else kill.after_s)
-            self._reach.remove(endpoint)
-        await life.kill()
-        self._ended_ns[life.pid] = time.time_ns()
-        self._deaths.append(Death(kill, life.pid, life.last_point))
-        self._orphans.append(asyncio.create_task(_orphans(life.pid)))
 
-    async def _next_life(self, crash: str) -> tuple[Life, Endpoint | None]:
-        """The next server, and where it listens, unless it died before that."""
-        assert self._nursery is not None
-        life = await self._nursery.birth(self._state.root, crash)
-        return life, await life.listens()
+        return await self._servers.live(kill, lead)
 
     async def _prepare(self, number: int, kill: Kill) -> None:
         """Does what must have happened before a server can come to a point."""
+        servers = self._servers
         if kill.point == CrashPoint.RESULT_FORGOTTEN:
-            async with self._living():
+            async with servers.living():
                 await self._do(damaged(number))
-            order = await asyncio.to_thread(
-                damage_artifact, self._url, self._state.blobs, damaged(number).name
+            self._rerun.add(
+                await asyncio.to_thread(
+                    damage_artifact, servers.url, servers.blobs, damaged(number).name
+                )
             )
-            self._rerun.add(order)
         elif kill.point == CrashPoint.CONVERSION_FAILED:
-            async with self._living():
+            async with servers.living():
                 conversion = await self._break_off(endless(number))
                 await self._until_begun(conversion)
-            await asyncio.to_thread(spoil_plan, self._url, conversion)
+            await asyncio.to_thread(spoil_plan, servers.url, conversion)
         elif kill.point == CrashPoint.BENCHMARK_CREATED:
-            async with self._living():
+            async with servers.living():
                 await self._do(measured_late(number))
 
     async def _lead(self, number: int, kill: Kill) -> None:
         """Leads a server to where it is to die."""
+        if self._real:
+            return await self._do(real(number))
         await self._agent.heard.wait()
         match kill.point:
             case CrashPoint.CONVERSION_CANCELLED | CrashPoint.JOB_CANCELLED:
@@ -239,40 +207,32 @@ class Trial:
 
     async def _until_begun(self, conversion: str) -> None:
         async with asyncio.timeout(_DRAIN_S):
-            while await asyncio.to_thread(state_of, self._url, conversion) == "queued":
+            while await asyncio.to_thread(state_of, self._servers.url, conversion) == "queued":
                 await asyncio.sleep(_LOOK_S)
 
     async def _look(self) -> Outcome:
-        stored = await asyncio.to_thread(read_store, self._url)
+        servers = self._servers
+        stored = await servers.read()
         journal = read_journal(self._folder / "journal")
         findings = check_ends(stored)
-        findings.add(
-            check_runs(stored, journal, ended_ns=self._ended_ns, may_run_again=self._rerun)
-        )
-        for death in self._orphans:
-            findings.orphans += await death
-        bad = await asyncio.to_thread(damaged_blobs, stored, self._state.blobs)
+        findings.add(check_tokens(stored, self._deaths, self._rerun))
+        if not self._real:
+            findings.add(
+                check_runs(stored, journal, ended_ns=servers.ended_ns, may_run_again=self._rerun)
+            )
+        for left in servers.orphans:
+            findings.orphans += await left
+        bad = await asyncio.to_thread(damaged_blobs, stored, servers.blobs)
         findings.missing += [f"the bytes of {digest}" for digest in bad]
         findings.unfinished += [
             f"the events of {name} came as {told}"
             for name, told in self._caller.told.items()
             if told != list(range(1, len(told) + 1))
         ]
-        waits = elsewhere_s(journal, self._ended_ns)
         return Outcome(
             stored, [job for job in self._jobs if job.name not in self._broken_off],
-            self._deaths, findings, waits,
+            self._deaths, findings, elsewhere_s(journal, servers.ended_ns),
         )  # fmt: skip
-
-
-async def _orphans(server: int) -> list[str]:
-    """Children that outlive their server by too much."""
-    deadline = time.monotonic() + ORPHAN_S
-    while left := await asyncio.to_thread(children_of, server):
-        if time.monotonic() > deadline:
-            return [f"{child} of server {server}" for child in left]
-        await asyncio.sleep(_LOOK_S)
-    return []
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
