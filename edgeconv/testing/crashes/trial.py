@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,12 @@ CALLERS = 3
 NEEDS_ONE_SERVER = (CrashPoint.RESULT_FORGOTTEN, CrashPoint.CONVERSION_FAILED)
 """What leads there is done while no server runs."""
 
+_WITH_DATASET = (
+    CrashPoint.DATASET_CREATED,
+    CrashPoint.DATASET_INSPECTED,
+    CrashPoint.DATASET_SETTLED,
+    CrashPoint.CHILD_ENDED,
+)
 _DRAIN_S = 300.0
 _LOOK_S = 0.05
 
@@ -143,8 +149,8 @@ class Trial:
     async def _at_work(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._servers.open())
-            agent = asyncio.create_task(self._agent.run())
-            stack.push_async_callback(_cancelled, agent)
+            self._agent_works = asyncio.create_task(self._agent.run())
+            stack.push_async_callback(_cancelled, self._agent_works)
             for _ in range(self._feeders_wanted):
                 task = asyncio.create_task(self._go_on_feeding())
                 self._feeders.append(task)
@@ -161,6 +167,10 @@ class Trial:
         await self._caller.do(job)
 
     async def _live(self, number: int, kill: Kill) -> Death:
+        if self._agent_works.done():
+            # Without it, benchmarks wait for ever, and nobody says why.
+            self._agent_works.result()
+
         async def lead() -> None:
             self._led.append(asyncio.create_task(self._lead(number, kill)))
 
@@ -199,7 +209,9 @@ class Trial:
             case CrashPoint.BENCHMARK_CREATED:
                 await self._caller.measure(measured_late(number))
             case _:
-                await self._do(probe(number, dataset=kill.point.startswith("dataset")))
+                # The child that read a dataset is not kept.
+                dataset = kill.point in _WITH_DATASET
+                await self._do(probe(number, dataset=dataset))
 
     async def _break_off(self, job: Case) -> str:
         self._broken_off.add(job.name)
@@ -245,4 +257,5 @@ async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
-    await asyncio.wait([task])
+    with suppress(asyncio.CancelledError):
+        await task
