@@ -91,6 +91,7 @@ class Reason(Enum):
     # The installation.
     EXTRA_MISSING = (Status.UNIMPLEMENTED, "A part of edgeconv is not installed.")
     STATE_LOCKED = (Status.FAILED_PRECONDITION, "Another server uses the state folder.")
+    DECLARED_DEAD = (Status.ABORTED, "Another server took this one for dead and does its jobs.")
     STATE_UNWRITABLE = (Status.FAILED_PRECONDITION, "The state folder can't be made or written.")
     OUTPUT_UNWRITABLE = (Status.FAILED_PRECONDITION, "The place for the result can't be written.")
     SERVER_UNREACHABLE = (Status.UNAVAILABLE, "No server answers at the address.")

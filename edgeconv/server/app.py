@@ -35,9 +35,10 @@ from edgeconv.server.changes import QUEUE, Changes
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
+from edgeconv.server.executor import Life, last_resort, take_up
 from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
 from edgeconv.server.jobs.job_child import remove_folder
-from edgeconv.server.jobs.runner import ended_jobs, run_job, unfinished_jobs
+from edgeconv.server.jobs.runner import ended_jobs, run_job
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.rpc.service_tools import ServiceTools
@@ -47,7 +48,6 @@ from edgeconv.server.store.store import Store
 
 _LOG = logging.getLogger(__name__)
 
-_EXECUTOR_DEAD_S = 30.0
 _GRACE_S = 1.0
 
 
@@ -62,13 +62,18 @@ class ServerSettings:
         insecure: Whether it may listen where others than this machine can hear. What is said
             there, the token too, is not encrypted.
         without_walls: Whether it may do so where the kernel can't keep a model's child in.
-    jobs_at_once: Conversions that run side by side.
+        jobs_at_once: Conversions that run side by side.
         lease_s: How long a benchmark's lease lives without a heartbeat of its agent.
         silence_s: After this an agent without a word is lost.
         no_device_s: After this a benchmark fails that no registered device could run.
         child_idle_s: How long a job child is kept that nobody needs.
         sweep_s: How often what is overdue is looked for.
-        poll_s: How often the queues of jobs are looked at: how long a job may wait for nothing.
+        database: Of the store and the queues, as SQLAlchemy writes it, where several servers
+            share the work; "" is SQLite in the state folder.
+        executor_dead_s: After this a server without a heartbeat is dead to the others that
+            share its database, and they go on with its jobs.
+        poll_s: How often the queues of a shared database are looked at: how long a job may
+            wait for nothing.
         child_entry: What job children run.
         child_limits: What a job child may use.
         child_room: What it may touch besides its own folder.
@@ -86,7 +91,9 @@ class ServerSettings:
     no_device_s: float = 600.0
     child_idle_s: float = 300.0
     sweep_s: float = 2.0
-    poll_s: float = 0.25
+    database: str = ""
+    executor_dead_s: float = 30.0
+    poll_s: float = 0.5
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
@@ -106,8 +113,14 @@ async def serve(
         _check_not_encrypted_is_wanted(settings)
         await _check_walls(settings)
     async with AsyncExitStack() as stack:
+        force = stack.enter_context(last_resort())
         folder = stack.enter_context(locked(settings.state))
         tools = await _open(settings, folder, stack)
+        life = Life(tools, dead_s=settings.executor_dead_s, alone=not settings.database)
+        await life.begin()
+        living = asyncio.create_task(life.go_on())
+        stack.push_async_callback(_cancelled, living)
+        stack.push_async_callback(life.end)
         engine = await _open_engine(settings, folder, tools, stack)
         services = ServiceTools(
             tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
@@ -118,13 +131,20 @@ async def serve(
         address = _listen(server, settings.listen, last_port(settings.state))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_S)
-        sweeper = asyncio.create_task(_sweep_forever(tools, engine, settings))
+        sweeper = asyncio.create_task(_sweep_forever(tools, engine, life, settings))
         stack.push_async_callback(_cancelled, sweeper)
         ready(write_endpoint(settings.state, address, version=__version__))
         reached(CrashPoint.LISTENING)
-        await stop.wait()
-        # Watchers and long polls would keep the server for their whole time.
-        tools.changes.touch([QUEUE])
+        try:
+            await _until_set(stop, living)
+        except EdgeconvError:
+            _LOG.exception("this server ends")
+            force.start()
+            await engine.shutdown()
+            raise
+        finally:
+            # Watchers and long polls would keep the server for their whole time.
+            tools.changes.touch([QUEUE])
 
 
 async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack) -> Tools:
@@ -137,7 +157,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         changes.touch(topics)
 
     store = await Store.open(
-        f"sqlite:///{folder.database}",
+        settings.database or f"sqlite:///{folder.database}",
         clock=clock,
         touch=touch,
         lease_s=settings.lease_s,
@@ -164,7 +184,6 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         progress=progress,
         clock=clock,
         executor=new_id(),
-        executor_dead_ns=round(_EXECUTOR_DEAD_S * NS_PER_S),
         toolchain=await asyncio.to_thread(toolchain),
         cpu_class=cpu_class(),
     )
@@ -180,7 +199,7 @@ async def _open_engine(
         await taken_up.wait()
         await _run(tools, engine, job)
 
-    database = dispatch(f"sqlite:///{folder.dispatch}")
+    database = dispatch(settings.database or f"sqlite:///{folder.dispatch}")
     stack.callback(database.dispose)
     engine = await DbosEngine.open(
         tools.executor, run,
@@ -188,48 +207,18 @@ async def _open_engine(
         database=database, poll_s=settings.poll_s,
     )  # fmt: skip
     stack.push_async_callback(engine.shutdown)
-    await _take_up(tools, engine)
+    await take_up(tools, engine)
     taken_up.set()
     return engine
 
 
-async def _take_up(tools: Tools, engine: Engine) -> None:
-    """Goes on with what a server left that was killed: the folder's lock says it is dead."""
-    left = await unfinished_jobs(tools)
-    for dead in await tools.store.executors.others(tools.executor):
-        for job in await engine.pending(dead):
-            if job not in left:
-                # It had ended, and its executor did not come to say so.
-                await engine.cancel(job)
-    await tools.store.executors.beat(tools.executor)
-    reached(CrashPoint.EXECUTOR_KNOWN)
-    await tools.store.executors.retire_others(tools.executor)
-    for job in left:
-        _LOG.info("taking up %s", job.resource)
-    await engine.resume(left)
-    reached(CrashPoint.JOBS_TAKEN_UP)
-
-
-async def _start_lost(tools: Tools, engine: Engine) -> None:
-    """Starts what is to be done and no one knows.
-
-    Such are a job whose call was broken off between its commit and its start, and a dataset
-    that waits for its model.
-    """
-    known = set(await engine.pending(tools.executor))
-    for job in await unfinished_jobs(tools):
-        if job not in known:
-            await engine.start(job)
-
-
-async def _end_needless(tools: Tools, engine: Engine) -> None:
+async def _end_needless(tools: Tools, engine: Engine, mine: list[Job]) -> None:
     """Interrupts jobs whose conversion has ended without them.
 
     They hold a place that others wait for. Such are those of a cancellation that was broken
     off between its commit and its effect.
     """
-    running = await engine.pending(tools.executor)
-    for job in await ended_jobs(tools, running):
+    for job in await ended_jobs(tools, mine):
         try:
             await asyncio.wait_for(engine.cancel(job), _GRACE_S)
         except TimeoutError:
@@ -303,23 +292,35 @@ def _listen(server: grpc.aio.Server, listen: str, last: int) -> str:
     return f"{host}:{port}"
 
 
-async def _sweep_forever(tools: Tools, engine: Engine, settings: ServerSettings) -> None:
+async def _sweep_forever(
+    tools: Tools, engine: Engine, life: Life, settings: ServerSettings
+) -> None:
     while True:
         try:
-            await tools.store.executors.beat(tools.executor)
-            await _start_lost(tools, engine)
-            reached(CrashPoint.LOST_JOBS_STARTED)
-            await _end_needless(tools, engine)
+            await life.judge()
+            standing = await take_up(tools, engine)
+            mine = [each.job for each in standing if each.executor in ("", tools.executor)]
+            await _end_needless(tools, engine, mine)
             reached(CrashPoint.NEEDLESS_JOBS_ENDED)
             await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
             reached(CrashPoint.FLEET_SWEPT)
-            idle = not await engine.pending(tools.executor)
-            quiet = idle and not await tools.store.fleet.is_measuring()
+            quiet = not mine and not await tools.store.fleet.is_measuring()
             await tools.children.sweep(quiet=quiet)
         except Exception:
             # The next round may do better; without one, leases would live for ever.
             _LOG.exception("the sweep failed")
         await asyncio.sleep(settings.sweep_s)
+
+
+async def _until_set(stop: asyncio.Event, living: asyncio.Task[None]) -> None:
+    """Returns when a stop is asked for; raises what ends the executor's life before that."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([stopping, living], return_when=asyncio.FIRST_COMPLETED)
+        if living.done():
+            living.result()
+    finally:
+        stopping.cancel()
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

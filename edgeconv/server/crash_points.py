@@ -27,9 +27,11 @@ class CrashPoint(StrEnum):
     STORE_OPENED = "store opened"
     SCRATCH_SWEPT = "scratch swept"
     EXECUTOR_KNOWN = "executor known"
-    JOBS_TAKEN_UP = "jobs taken up"
-    LISTENING = "listening"
+    OTHERS_DECLARED_DEAD = "others declared dead"
+    LEFT_JOBS_CANCELLED = "left jobs cancelled"
+    LEFT_JOBS_RESUMED = "left jobs resumed"
     LOST_JOBS_STARTED = "lost jobs started"
+    LISTENING = "listening"
     NEEDLESS_JOBS_ENDED = "needless jobs ended"
     FLEET_SWEPT = "fleet swept"
 

@@ -140,7 +140,12 @@ class VariantRecord(Record):
 
 
 class ConversionRecord(Record):
-    """A conversion without its variants. `inputs` is keyed as a plan names bundles."""
+    """A conversion without its variants. `inputs` is keyed as a plan names bundles.
+
+    Attributes:
+        executor: Who runs the attempt; "" when none does, or it ended in order.
+        lost_attempts: How many in a row were lost with their executor, and brought no step on.
+    """
 
     seq: int
     id: str
@@ -158,6 +163,8 @@ class ConversionRecord(Record):
     sequence: int = 0
     create_ns: int
     end_ns: int = 0
+    executor: str = ""
+    lost_attempts: int = 0
 
     @property
     def name(self) -> str:

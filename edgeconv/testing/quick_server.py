@@ -52,10 +52,7 @@ def settings_of(birth: Birth) -> ServerSettings:
         "child_entry": quick_steps.ENTRY, "child_room": Room(writes=(state.parent,)),
     }  # fmt: skip
     usual = {"jobs_at_once": 3, "poll_s": 0.05, "sweep_s": 0.5} | ({} if birth.real else quick)
-    given = dict(birth.settings)
-    if blobs := given.pop("blobs", ""):
-        given["blobs"] = Path(blobs)
-    return ServerSettings(state, **{**usual, **given})
+    return ServerSettings(state, **{**usual, **birth.settings})
 
 
 async def _serve(birth: Birth) -> None:

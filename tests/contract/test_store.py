@@ -25,7 +25,7 @@ from edgeconv.server.records import (
 )
 from edgeconv.server.store import schema
 from edgeconv.server.store.agents import AgentDevice, HeldLease, Word
-from edgeconv.server.store.conversions import NewConversion, VerifiedVariant
+from edgeconv.server.store.conversions import MAX_LOST_ATTEMPTS, NewConversion, VerifiedVariant
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.steps import MAX_LOST_RUNS, StepBusy, StepClaim, StepDone, StepGivenUp
 from edgeconv.server.store.store import Store
@@ -70,7 +70,8 @@ class Case:
             "models/m/versions/1", "recipe", {}, {}, selector, {"priority": 0}, {}, [], variants
         )
         conversion, _ = await self.store.conversions.create(new, ANYONE)
-        assert await self.store.conversions.begin(conversion) == 1
+        await self.store.executors.enter("me")
+        assert await self.store.conversions.begin(conversion, "me") == 1
         return conversion
 
     async def made(self, conversion: str, name: str = "fp32.onnx", attempt: int = 1) -> bool:
@@ -266,17 +267,17 @@ def test_the_same_call_makes_one_thing(play: Play) -> None:
 def test_a_step_is_claimed_once_and_its_result_remembered(play: Play) -> None:
     async def scenario(case: Case) -> None:
         steps = case.store.steps
-        await case.store.executors.beat("me")
-        claim = await steps.claim("k", "prune", "me", alive_since_ns=0)
+        await case.store.executors.enter("me")
+        claim = await steps.claim("k", "prune", "me")
         assert claim == StepClaim(1)
-        assert await steps.claim("k", "prune", "me", alive_since_ns=0) == StepBusy()
+        assert await steps.claim("k", "prune", "me") == StepBusy()
         output = StepOutput(files=_files(b"x"), facts={"a": [1]}, wall_ns=7)
         assert await steps.finish("k", 1, output)
         assert "steps/k" in case.touched
-        assert await steps.claim("k", "prune", "me", alive_since_ns=0) == StepDone(output)
+        assert await steps.claim("k", "prune", "me") == StepDone(output)
         assert await steps.output("k") == output
         await steps.forget("k")
-        assert await steps.claim("k", "prune", "me", alive_since_ns=0) == StepClaim(2)
+        assert await steps.claim("k", "prune", "me") == StepClaim(2)
 
     play(scenario)
 
@@ -284,9 +285,9 @@ def test_a_step_is_claimed_once_and_its_result_remembered(play: Play) -> None:
 def test_a_claim_given_back_can_be_taken_again(play: Play) -> None:
     async def scenario(case: Case) -> None:
         steps = case.store.steps
-        await case.store.executors.beat("me")
+        await case.store.executors.enter("me")
         for token in range(1, MAX_LOST_RUNS + 3):
-            assert await steps.claim("k", "s", "me", alive_since_ns=0) == StepClaim(token)
+            assert await steps.claim("k", "s", "me") == StepClaim(token)
             await steps.release("k", token)
 
     play(scenario)
@@ -295,12 +296,16 @@ def test_a_claim_given_back_can_be_taken_again(play: Play) -> None:
 def test_a_dead_owners_step_is_taken_over_and_the_late_result_refused(play: Play) -> None:
     async def scenario(case: Case) -> None:
         steps, executors = case.store.steps, case.store.executors
-        await executors.beat("dead")
-        assert await steps.claim("k", "s", "dead", alive_since_ns=0) == StepClaim(1)
+        await executors.enter("dead")
+        assert await steps.claim("k", "s", "dead") == StepClaim(1)
+        await executors.enter("alive")
+        assert await steps.claim("k", "s", "alive") == StepBusy()
         case.clock.advance(60 * S)
-        await executors.beat("alive")
-        since = case.clock.now_ns() - 30 * S
-        assert await steps.claim("k", "s", "alive", alive_since_ns=since) == StepClaim(2)
+        assert await executors.beat("alive")
+        assert await executors.declare_dead("alive", silent_ns=61 * S) == []
+        assert await executors.declare_dead("alive", silent_ns=59 * S) == ["dead"]
+        assert not await executors.beat("dead")
+        assert await steps.claim("k", "s", "alive") == StepClaim(2)
         assert not await steps.finish("k", 1, StepOutput(facts={"late": True}))
         assert await steps.finish("k", 2, StepOutput(facts={"late": False}))
         assert (await steps.output("k")) == StepOutput(facts={"late": False})
@@ -313,10 +318,10 @@ def test_a_step_that_kills_its_owners_is_given_up_once(play: Play) -> None:
         steps, executors = case.store.steps, case.store.executors
         claims = []
         for number in range(MAX_LOST_RUNS + 2):
-            await executors.beat(f"e{number}")
-            assert await executors.others(f"e{number}") == ([f"e{number - 1}"] if number else [])
-            await executors.retire_others(f"e{number}")
-            claims.append(await steps.claim("k", "s", f"e{number}", alive_since_ns=0))
+            await executors.enter(f"e{number}")
+            died = await executors.declare_others_dead(f"e{number}")
+            assert died == ([f"e{number - 1}"] if number else [])
+            claims.append(await steps.claim("k", "s", f"e{number}"))
         assert [type(claim) for claim in claims] == [
             *[StepClaim] * MAX_LOST_RUNS, StepGivenUp, StepClaim,
         ]  # fmt: skip
@@ -327,9 +332,9 @@ def test_a_step_that_kills_its_owners_is_given_up_once(play: Play) -> None:
 def test_only_one_of_many_gets_a_step(play: Play) -> None:
     async def scenario(case: Case) -> None:
         for name in "abcdefgh":
-            await case.store.executors.beat(name)
+            await case.store.executors.enter(name)
         claims = await asyncio.gather(
-            *(case.store.steps.claim("k", "s", name, alive_since_ns=0) for name in "abcdefgh")
+            *(case.store.steps.claim("k", "s", name) for name in "abcdefgh")
         )
         assert sorted(type(claim).__name__ for claim in claims) == ["StepBusy"] * 7 + ["StepClaim"]
 
@@ -391,7 +396,7 @@ def test_a_newer_attempt_makes_the_older_ones_words_void(play: Play) -> None:
         conversions = case.store.conversions
         conversion = await case.conversion()
         assert await conversions.unfinished() == [conversion]
-        assert await conversions.begin(conversion) == 2
+        assert await conversions.begin(conversion, "me") == 2
         body = {"step": "s", "change": "started", "message": "", "wall_ns": 0}
         error = EdgeconvError(Reason.INTERNAL, "late")
         assert not await conversions.step_changed(conversion, 1, body)
@@ -402,8 +407,61 @@ def test_a_newer_attempt_makes_the_older_ones_words_void(play: Play) -> None:
         assert await case.made(conversion, attempt=2)
         assert await conversions.finish_steps(conversion, 2, samples=None, outputs=None)
         assert (await case.states(conversion))[0] == "succeeded"
-        assert await conversions.begin(conversion) is None
+        assert await conversions.begin(conversion, "me") is None
         assert await conversions.unfinished() == []
+
+    play(scenario)
+
+
+async def _lose_attempts(case: Case, conversion: str, count: int) -> list[int | None]:
+    """Begins attempts whose executors die; what each begin gave."""
+    begun = []
+    for number in range(count):
+        name = f"{number}-of-{count}"
+        await case.store.executors.enter(name)
+        begun.append(await case.store.conversions.begin(conversion, name))
+        await case.store.executors.declare_others_dead("judge")
+    return begun
+
+
+def test_a_conversion_whose_executors_die_over_it_ends_with_that_reason(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        conversion = await case.conversion()
+        begun = await _lose_attempts(case, conversion, MAX_LOST_ATTEMPTS)
+        assert begun == list(range(2, MAX_LOST_ATTEMPTS + 2))
+        assert await case.store.conversions.begin(conversion, "last") is None
+        ended = await case.store.conversions.get(conversion)
+        assert ended is not None
+        assert ended.state == "failed"
+        assert ended.error is not None
+        assert ended.error["reason"] == "LIMIT_EXCEEDED"
+        assert f"{MAX_LOST_ATTEMPTS} times in a row" in ended.error["message"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("way", ["a step ended", "variants failed", "ended in order", "taken over"])
+def test_attempts_that_brought_it_on_or_were_left_in_order_do_not_count(
+    play: Play, way: str
+) -> None:
+    async def scenario(case: Case) -> None:
+        store = case.store
+        conversion = await case.conversion()
+        await _lose_attempts(case, conversion, MAX_LOST_ATTEMPTS - 1)
+        await store.executors.enter("next")
+        attempt = await store.conversions.begin(conversion, "next")
+        assert attempt is not None
+        if way == "a step ended":
+            report = StepReportRecord(id="s", key="k", wall_ns=1, peak_memory_bytes=1, reused=False)
+            assert await store.conversions.step_ended(conversion, attempt, report, {})
+        elif way == "variants failed":
+            error = EdgeconvError(Reason.LIMIT_EXCEEDED, "given up").to_json()
+            assert await store.conversions.fail_variants(conversion, attempt, {"other": error})
+        elif way == "ended in order":
+            await store.executors.retire("next")
+        if way != "taken over":
+            await store.executors.declare_others_dead("judge")
+        assert await store.conversions.begin(conversion, "last") == attempt + 1
 
     play(scenario)
 

@@ -112,7 +112,7 @@ class Leases(RuleBasedStateMachine):
         )  # fmt: skip
         conversions = self.store.conversions
         made, _ = await conversions.create(new, Request("local", "", ""))
-        attempt = await conversions.begin(made)
+        attempt = await conversions.begin(made, "me")
         assert attempt is not None
         done = VerifiedVariant("v", (FILE,), "d", [], None, None)
         await conversions.variant_made(made, attempt, done)

@@ -21,7 +21,6 @@ from edgeconv.server.records import StepOutput
 from edgeconv.server.store.steps import StepClaim
 from edgeconv.server.store.store import Store
 
-EVER_NS = 2**62
 KEY, STEP = "key", "lower"
 
 
@@ -34,7 +33,7 @@ async def _tools(folder: Path) -> AsyncIterator[Tools]:
     children = Children(folder / "scratch", blobs)
     progress = ProgressBoard(changes.touch)
     try:
-        yield Tools(store, blobs, children, changes, progress, clock, "slow", 0, {}, "cpu")
+        yield Tools(store, blobs, children, changes, progress, clock, "slow", {}, "cpu")
     finally:
         await store.close()
 
@@ -50,7 +49,7 @@ def _output(wall_ns: int) -> StepOutput:
 
 async def _take_over(tools: Tools) -> int:
     """Claims the step as another executor, to whom all the others are dead."""
-    claim = await tools.store.steps.claim(KEY, STEP, "quick", alive_since_ns=EVER_NS)
+    claim = await tools.store.steps.claim(KEY, STEP, "quick")
     assert isinstance(claim, StepClaim)
     return claim.token
 

@@ -41,7 +41,7 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
     Raises:
         CancelledError: its child is dead then.
     """
-    attempt = await tools.store.conversions.begin(conversion)
+    attempt = await tools.store.conversions.begin(conversion, tools.executor)
     if attempt is None:
         return
     reached(CrashPoint.ATTEMPT_BEGUN)

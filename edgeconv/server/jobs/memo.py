@@ -38,10 +38,7 @@ async def once(
     held: list[int] = []
 
     async def claim() -> Claim:
-        alive_since_ns = tools.clock.now_ns() - tools.executor_dead_ns
-        claim = await tools.store.steps.claim(
-            key, name, tools.executor, alive_since_ns=alive_since_ns
-        )
+        claim = await tools.store.steps.claim(key, name, tools.executor)
         if isinstance(claim, StepClaim):
             held.append(claim.token)
         return claim

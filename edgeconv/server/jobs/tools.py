@@ -19,7 +19,6 @@ class Tools:
 
     Attributes:
         executor: Under which steps are claimed.
-        executor_dead_ns: An executor without a heartbeat for so long is dead.
         toolchain: Versions of what makes artifacts; part of every step's key.
     """
 
@@ -30,6 +29,5 @@ class Tools:
     progress: ProgressBoard
     clock: Clock
     executor: str
-    executor_dead_ns: int
     toolchain: Mapping[str, str]
     cpu_class: str

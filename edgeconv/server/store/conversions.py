@@ -29,10 +29,14 @@ from edgeconv.server.store.conclusion import conclude
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.events import append_event, read_events
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
-from edgeconv.server.store.tables import conversion_steps, conversions, variants
+from edgeconv.server.store.steps import MAX_LOST_RUNS
+from edgeconv.server.store.tables import conversion_steps, conversions, executors, variants
 from edgeconv.server.store.variants import read_variants, variant_changed
 
 _RUNNING = ("queued", "converting")
+
+MAX_LOST_ATTEMPTS = MAX_LOST_RUNS + 1
+"""More than a step may lose, so that a step at fault ends no more than its own variants."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Conversions:
                 id=conversion, model_version=new.model_version, recipe=new.recipe, plan=new.plan,
                 inputs=new.inputs, device_selector=new.device_selector, benchmark=new.benchmark,
                 state="queued", attempt=0, notes=new.notes, toolchain=new.toolchain,
-                sequence=0, create_ns=tx.now_ns, end_ns=0,
+                sequence=0, create_ns=tx.now_ns, end_ns=0, executor="", lost_attempts=0,
             )
         )  # fmt: skip
         append_event(tx, conversion, "state_changed", {"state": "queued"})
@@ -168,17 +172,26 @@ class Conversions:
         return [row["id"] for row in tx.rows(query.order_by(conversions.c.seq))] if among else []
 
     @transaction
-    def begin(self, tx: Transaction, conversion: str) -> int | None:
-        """Begins an attempt and gives its number; None when the conversion has ended."""
+    def begin(self, tx: Transaction, conversion: str, executor: str) -> int | None:
+        """Begins an attempt and gives its number; None when the conversion has ended.
+
+        It ends here when executors died over it again and again: the next one would, too.
+        """
         before = _read(tx, conversion)
-        attempt = tx.execute(
+        if before is None or before.state not in _RUNNING:
+            return None
+        lost = before.lost_attempts + _was_lost(tx, before, executor)
+        attempt = before.attempt + 1
+        tx.execute(
             sa.update(conversions)
-            .where(conversions.c.id == conversion, conversions.c.state.in_(_RUNNING))
-            .values(attempt=conversions.c.attempt + 1, state="converting")
-            .returning(conversions.c.attempt)
-        ).scalar()
-        if attempt is not None and before is not None and before.state == "queued":
+            .where(conversions.c.id == conversion)
+            .values(attempt=attempt, state="converting", executor=executor, lost_attempts=lost)
+        )
+        if before.state == "queued":
             append_event(tx, conversion, "state_changed", {"state": "converting"})
+        if lost >= MAX_LOST_ATTEMPTS:
+            _fail(tx, conversion, _given_up(before.name, lost))
+            return None
         return attempt
 
     @transaction
@@ -229,6 +242,7 @@ class Conversions:
             )
         )
         append_event(tx, conversion, "step_changed", body)
+        _brought_on(tx, conversion)
         return True
 
     @transaction
@@ -240,6 +254,7 @@ class Conversions:
             return False
         for name, error in errors.items():
             _end_variant(tx, conversion, name, "failed", error)
+        _brought_on(tx, conversion)
         return True
 
     @transaction
@@ -311,10 +326,7 @@ class Conversions:
         """Ends a conversion that failed as a whole; False as in `step_changed`."""
         if not _is_live(tx, conversion, attempt):
             return False
-        for variant in read_variants(tx, conversion):
-            if variant.state == "pending":
-                _end_variant(tx, conversion, variant.name, "failed", error.to_json())
-        conclude(tx, conversion, error=error.to_json())
+        _fail(tx, conversion, error)
         return True
 
     @transaction
@@ -339,6 +351,39 @@ class Conversions:
 
 
 _PLACE = ("conversion", "position")
+
+
+def _was_lost(tx: Transaction, before: ConversionRecord, executor: str) -> bool:
+    """Whether the attempt before was lost with its executor."""
+    if before.executor in ("", executor):
+        return False
+    alive = sa.select(executors.c.executor).where(executors.c.executor == before.executor)
+    return tx.row(alive) is None
+
+
+def _brought_on(tx: Transaction, conversion: str) -> None:
+    tx.execute(
+        sa.update(conversions)
+        .where(conversions.c.id == conversion, conversions.c.lost_attempts > 0)
+        .values(lost_attempts=0)
+    )
+
+
+def _given_up(name: str, lost: int) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.LIMIT_EXCEEDED,
+        f"{name} was given up: {lost} times in a row the server that did it died.",
+        fix="The servers' logs may say of what; the machine may have too little memory.",
+        conversion=name,
+        lost_attempts=lost,
+    )
+
+
+def _fail(tx: Transaction, conversion: str, error: EdgeconvError) -> None:
+    for variant in read_variants(tx, conversion):
+        if variant.state == "pending":
+            _end_variant(tx, conversion, variant.name, "failed", error.to_json())
+    conclude(tx, conversion, error=error.to_json())
 
 
 def _read(tx: Transaction, conversion: str) -> ConversionRecord | None:

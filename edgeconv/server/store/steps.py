@@ -52,14 +52,8 @@ class Steps:
     database: Database
 
     @transaction
-    def claim(
-        self, tx: Transaction, key: str, name: str, owner: str, *, alive_since_ns: int
-    ) -> Claim:
-        """Takes a step, unless it is done or held by a live executor.
-
-        Args:
-            alive_since_ns: An executor without a heartbeat since then is dead.
-        """
+    def claim(self, tx: Transaction, key: str, name: str, owner: str) -> Claim:
+        """Takes a step, unless it is done or held by a live executor."""
         insert_new(
             tx, steps,
             {
@@ -67,7 +61,7 @@ class Steps:
                 "lost_runs": 0, "output": None, "changed_ns": tx.now_ns,
             },
         )  # fmt: skip
-        alive = sa.select(executors.c.executor).where(executors.c.heartbeat_ns >= alive_since_ns)
+        alive = sa.select(executors.c.executor)
         lost = sa.and_(steps.c.state == "running", steps.c.owner.not_in(alive))
         claimed = tx.row(
             sa.update(steps)

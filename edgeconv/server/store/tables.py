@@ -66,7 +66,7 @@ conversions = sa.Table(
     _seq(), _text("id"), _text("model_version"), _text("recipe"), _data("plan"), _data("inputs"),
     _text("device_selector"), _data("benchmark"), _text("state"), _number("attempt"),
     _data("error", optional=True), _data("notes"), _data("toolchain"), _number("sequence"),
-    _number("create_ns"), _number("end_ns"),
+    _number("create_ns"), _number("end_ns"), _text("executor"), _number("lost_attempts"),
     sa.UniqueConstraint("id"),
     sa.Index("ix_conversions_state", "state"),
 )  # fmt: skip

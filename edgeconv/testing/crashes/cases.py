@@ -34,6 +34,7 @@ class Case:
         selector: Of the device that measures.
         dataset: Whether a dataset comes with it.
         late: Whether it is measured once more when it has ended.
+        gates: Files that steps wait for, by the step's name.
         real: Whether the model is a real one, for real steps; then `content` is a number.
     """
 
@@ -44,6 +45,7 @@ class Case:
     selector: str = "none"
     dataset: bool = False
     late: bool = False
+    gates: Mapping[str, str] = field(default_factory=dict)
     real: bool = False
 
     def request(self, what: str) -> str:
@@ -58,7 +60,7 @@ class Case:
             return write_dense_onnx(own / "dense.onnx", seed=int(self.content))
         return write_quick_model(
             own / "model.json", journal=str(folder / "journal"), salt=self.content,
-            pause_s=MOST_PAUSE_S, steps=dict(self.steps),
+            pause_s=MOST_PAUSE_S, steps=dict(self.steps), gates=dict(self.gates),
         )  # fmt: skip
 
     def write_dataset(self, folder: Path) -> Path:
@@ -113,3 +115,8 @@ def measured_late(number: int) -> Case:
 def real(number: int) -> Case:
     """A job of real steps; two share a model."""
     return Case(f"real-{number}", str(number // 2), RECIPES[(0, 3)[number % 2]], real=True)
+
+
+def gated(gate: Path, step: str) -> Case:
+    """A job with a step that waits for a file."""
+    return Case("gated", "gated", RECIPES[0], gates={step: str(gate)})

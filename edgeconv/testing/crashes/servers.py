@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,10 @@ class Death:
     recorded: Mapping[str, int]
 
 
-@dataclass
-class _Up:
+@dataclass(frozen=True)
+class Up:
+    """A server that listens."""
+
     life: Life
     endpoint: Endpoint
     state: Path
@@ -89,10 +91,10 @@ class Servers:
         self._shared = bool(database)
         self._settings = dict(settings or {})
         if database:
-            self._settings |= {"database": database, "blobs": str(self.blobs)}
+            self._settings["database"] = database
         self._patience_s = patience_s
         self._free = own.root
-        self._peer: _Up | None = None
+        self._peer: Up | None = None
         self._nursery: Nursery | None = None
 
     @asynccontextmanager
@@ -114,6 +116,17 @@ class Servers:
         finally:
             await self._down(up)
 
+    @property
+    def standing(self) -> Up:
+        """The one that is up for the whole time, where two share a database."""
+        assert self._peer is not None
+        return self._peer
+
+    def gone(self, up: Up) -> None:
+        """The one that stood there has ended by itself."""
+        self.ended_ns[up.life.pid] = time.time_ns()
+        self._peer = None
+
     async def live(self, kill: Kill, lead: Callable[[], Awaitable[None]]) -> Death:
         """Has a server killed. `lead` is begun when it listens: it leads to where it dies."""
         if self._peer is not None and not kill.point:
@@ -134,6 +147,12 @@ class Servers:
 
     async def birth(self, state: Path, crash: str = "") -> Life:
         """Starts a server on a state folder."""
+        if self._shared:
+            # All servers of one database have the same files.
+            self.blobs.mkdir(exist_ok=True)
+            state.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):
+                StateFolder(state).blobs.symlink_to(self.blobs)
         assert self._nursery is not None
         return await self._nursery.birth(state, crash, real=self._real, settings=self._settings)
 
@@ -149,7 +168,7 @@ class Servers:
         return life
 
     async def _live_in_its_place(
-        self, peer: _Up, kill: Kill, lead: Callable[[], Awaitable[None]]
+        self, peer: Up, kill: Kill, lead: Callable[[], Awaitable[None]]
     ) -> Life:
         """Kills the one that has been there, and another one goes on."""
         self._peer = await self._up(self._free)
@@ -160,15 +179,15 @@ class Servers:
         self._free = peer.state
         return peer.life
 
-    async def _up(self, state: Path) -> _Up:
+    async def _up(self, state: Path) -> Up:
         life = await self.birth(state)
         endpoint = await life.listens()
         if endpoint is None:
             raise RuntimeError(f"a server died: {life.last_words}")
         self._reach.add(endpoint)
-        return _Up(life, endpoint, state)
+        return Up(life, endpoint, state)
 
-    async def _down(self, up: _Up) -> None:
+    async def _down(self, up: Up) -> None:
         self._reach.remove(up.endpoint)
         await up.life.stop()
         self.ended_ns[up.life.pid] = time.time_ns()
