@@ -46,13 +46,19 @@ REAL_A_ROUND = 5
 MOST_REAL_S = 12.0
 MOST_QUICK_S = 2.5
 EXECUTOR_DEAD_S = 2.0
-OFTEN = (
-    CrashPoint.JOB_QUEUED, CrashPoint.JOB_TAKEN, CrashPoint.STEP_CLAIMED, CrashPoint.STEP_TOLD,
-    CrashPoint.INPUTS_BROUGHT, CrashPoint.STEP_SENT, CrashPoint.STEP_ANSWERED,
-    CrashPoint.BLOB_WRITTEN, CrashPoint.FILES_TAKEN, CrashPoint.STEP_RECORDED,
-    CrashPoint.STEP_REPORTED,
-)  # fmt: skip
-"""Points that every job comes to many times."""
+OFTEN = {
+    CrashPoint.VARIANT_MADE: 2,
+    **dict.fromkeys(
+        [
+            CrashPoint.JOB_QUEUED, CrashPoint.JOB_TAKEN, CrashPoint.STEP_CLAIMED,
+            CrashPoint.STEP_TOLD, CrashPoint.INPUTS_BROUGHT, CrashPoint.STEP_SENT,
+            CrashPoint.STEP_ANSWERED, CrashPoint.BLOB_WRITTEN, CrashPoint.FILES_TAKEN,
+            CrashPoint.STEP_RECORDED, CrashPoint.STEP_REPORTED,
+        ],
+        6,
+    ),
+}  # fmt: skip
+"""Points that a job comes to more than once, and how often."""
 
 
 @dataclass
@@ -129,7 +135,7 @@ def named_kills(rng: random.Random, database: str) -> Iterator[Kill]:
     while True:
         rng.shuffle(points)
         for point in points:
-            yield Kill(point, rng.randint(1, 6) if point in OFTEN else 1)
+            yield Kill(point, rng.randint(1, OFTEN.get(point, 1)))
             match rng.randrange(5):
                 case 0:
                     yield Kill(ANY, rng.randint(1, 120))

@@ -92,6 +92,11 @@ def probe(number: int, *, dataset: bool) -> Case:
     )  # fmt: skip
 
 
+def all_made(number: int) -> Case:
+    """A measured job of two variants that both succeed."""
+    return Case(f"made-{number}", f"made {number}", RECIPES[0], selector="any")
+
+
 def endless(number: int) -> Case:
     """A job that never ends by itself."""
     return Case(f"endless-{number}", f"endless {number}", RECIPES[0], steps={"reference": "hang"})

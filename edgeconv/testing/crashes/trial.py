@@ -14,6 +14,7 @@ from edgeconv.server.crash_points import CrashPoint
 from edgeconv.testing.crashes.caller import Caller
 from edgeconv.testing.crashes.cases import (
     Case,
+    all_made,
     case,
     damaged,
     endless,
@@ -208,6 +209,8 @@ class Trial:
                 await self._do(repairing(number))
             case CrashPoint.BENCHMARK_CREATED:
                 await self._caller.measure(measured_late(number))
+            case CrashPoint.VARIANT_MADE:
+                await self._do(all_made(number))
             case _:
                 # The child that read a dataset is not kept.
                 dataset = kill.point in _WITH_DATASET
