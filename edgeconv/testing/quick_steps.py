@@ -6,7 +6,8 @@ A "model" is one file, `model.json`, which says what the steps do with it:
     journal      path of a file that gets a line for each step that runs, see `JournalLine`
     pause_s      each step takes a random time of at most so many seconds, so that what runs
                  side by side ends in any order
-    steps        step name → "fail", "crash", "signal", "hang", "link", "nothing" or "disagree"
+    steps        step name → "fail", "crash", "signal", "hang", "link", "nothing", "disagree",
+                 or "last": it is done, and the child ends without a word when it hears more
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
@@ -79,13 +80,17 @@ def _write_journal(path: Path, step: str, order: str) -> None:
 def main(channel: Channel) -> None:
     """Answers messages until the parent closes the channel."""
     model: dict[str, Any] = {}
+    is_last = False
     while (message := channel.receive()) is not None:
+        if is_last:
+            os._exit(9)
         if message["do"] == "warm":
             channel.send({"done": {}})
             continue
         model = _read_model(message["inputs"]) or model
         try:
             channel.send({"done": _do(message, model, channel)})
+            is_last = model.get("steps", {}).get(message["name"]) == "last"
         except EdgeconvError as error:
             channel.send({"failed": error.to_json()})
 

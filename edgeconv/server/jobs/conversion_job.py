@@ -99,12 +99,14 @@ class _Job:
         self._done: dict[str, StepCome] = {}
         self._keys: dict[str, str] = {}
         self._pending: set[str] = set()
+        self._to_measure = False
         self._child: JobChild | None = None
 
     async def run(self) -> None:
         view = await self._tools.store.conversions.view(self._record.id)
         assert view is not None
         self._pending = {v.name for v in view.variants if v.state == "pending"}
+        self._to_measure = any(v.state == "verified" for v in view.variants)
         repairs = 0
         while (damaged := await self._run_steps()) is not None:
             repairs += 1
@@ -124,10 +126,14 @@ class _Job:
             await self._tools.children.end(child)
 
     async def _run_steps(self) -> EdgeconvError | None:
-        """Does all steps that a pending variant needs; a damaged result ends it early."""
+        """Does all steps that a pending variant needs; a damaged result ends it early.
+
+        Devices need the reference's samples, also where an earlier attempt made all variants.
+        """
         for step in self._plan.steps:
             waiting = {name for name in self._pending if step.id in self._needs[name]}
-            if not waiting or step.id in self._done:
+            for_devices = self._to_measure and step.id == self._plan.reference
+            if step.id in self._done or not (waiting or for_devices):
                 continue
             try:
                 self._done[step.id] = await self._do(step)
@@ -158,19 +164,31 @@ class _Job:
     async def _make(self, step: PlannedStep, inputs: dict[str, Bundle]) -> StepOutput:
         self._check(await self._tell(step.id, "started"))
         reached(CrashPoint.STEP_TOLD)
-        if self._child is None or not self._child.alive:
-            await self.close()
-            self._child = await self._tools.children.take(self._model)
-            await self._note_walls(await self._child.walls())
 
         def tell(fraction: float, message: str) -> None:
             self._tools.progress.say(self._record.name, step.id, fraction, message)
 
         order = StepOrder(step.kind, step.name, step.options, step.seed, inputs)
-        files, said = await self._child.run(order, tell)
+        child = await self._living_child()
+        try:
+            files, said = await child.run(order, tell)
+        except EdgeconvError as error:
+            if error.reason is not Reason.CHILD_DIED or child.heard:
+                raise
+            # One that was kept may have died before this step, and nobody had noticed.
+            _LOG.warning("step %s is given a new child: %s", step.id, error.message)
+            child = await self._living_child()
+            files, said = await child.run(order, tell)
         self._tools.progress.forget(self._record.name, step.id)
-        self._child.keep(files_digest(files), said.pop("folder"))
+        child.keep(files_digest(files), said.pop("folder"))
         return StepOutput.model_validate({"files": files, **said})
+
+    async def _living_child(self) -> JobChild:
+        if self._child is None or not self._child.alive:
+            await self.close()
+            self._child = await self._tools.children.take(self._model)
+            await self._note_walls(await self._child.walls())
+        return self._child
 
     async def _note_walls(self, walls: Walls) -> None:
         """Whoever reads the result learns that the model was read with less around it."""
@@ -222,6 +240,7 @@ class _Job:
         self._check(await store.variant_made(self._record.id, self._attempt, made))
         reached(CrashPoint.VARIANT_MADE)
         self._pending.discard(variant.name)
+        self._to_measure = self._to_measure or error is None
 
     async def _step_failed(
         self, step: PlannedStep, waiting: set[str], error: EdgeconvError

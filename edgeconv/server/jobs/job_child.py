@@ -66,6 +66,7 @@ class JobChild:
         self._blobs = blobs
         self._bundles: dict[str, Path] = {}
         self._steps = 0
+        self._heard = False
         self._warming: asyncio.Task[None] | None = None
         self._warming_word: tuple[float, str] = (-1.0, "")
         self._tell_warming: Tell | None = None
@@ -113,6 +114,11 @@ class JobChild:
         """Whether it can do a step."""
         return self._child.alive
 
+    @property
+    def heard(self) -> bool:
+        """Whether it has said a word of the step that it was given last."""
+        return self._heard
+
     def warm(self) -> None:
         """Makes it load its libraries while nobody waits for it."""
         if self._warming is None:
@@ -136,6 +142,7 @@ class JobChild:
                 tell(*self._warming_word)
             await asyncio.shield(self._warming)
         self._steps += 1
+        self._heard = False
         folder = self._folder / _OWN / f"step{self._steps}"
         scratch = self._folder / _OWN / f"scratch{self._steps}"
         folder.mkdir()
@@ -190,6 +197,7 @@ class JobChild:
         try:
             while True:
                 message = await self._child.receive()
+                self._heard = True
                 if "progress" in message:
                     tell(float(message["progress"]), str(message["message"]))
                 elif "done" in message:
