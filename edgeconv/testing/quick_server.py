@@ -10,6 +10,7 @@ when the server listens, "PID ADDRESS".
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import logging
 import os
@@ -24,6 +25,8 @@ from edgeconv.sandbox.walls import Room
 from edgeconv.server.app import ServerSettings, serve
 from edgeconv.server.crash_points import arm
 from edgeconv.testing import quick_steps
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ async def _serve(birth: Birth) -> None:
 
 def _live(birth: Birth) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # A trial that is broken off leaves no servers behind.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     log = os.open(birth.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")

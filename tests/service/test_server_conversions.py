@@ -386,7 +386,7 @@ async def _until_running(service: QuickService, step: str) -> int:
         while True:
             lines = path.read_text().splitlines() if path.exists() else []
             for line in lines:
-                name, pid = line.split()
+                name, pid, *_ = line.split()
                 if name == step:
                     return int(pid)
             await asyncio.sleep(0.01)
