@@ -26,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 _BEATS = 6
 """In the time after which a silent executor is dead."""
-_END_S = 10.0
+_END_S = 20.0
 _BY_FORCE = 70
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeconv.server.engine import dbos_engine
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind, RunJob, Standing
 from edgeconv.server.store.database import dispatch
@@ -20,7 +21,7 @@ from edgeconv.server.store.database import dispatch
 Make = Callable[..., Awaitable[Engine]]
 EXECUTOR = "me"
 POLL_S = 0.02
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture
@@ -310,9 +311,9 @@ async def run(job):
 async def main():
     engine = await DbosEngine.open("other", run, {kind: 1 for kind in JobKind},
                                    database=dispatch(sys.argv[1]), poll_s=0.02)
-    if sys.argv[2:]:
-        for name in sys.argv[2:]:
-            await engine.start(Job(JobKind.CONVERSION, name))
+    for name in sys.argv[2:]:
+        await engine.start(Job(JobKind.CONVERSION, name))
+    print("all queued", flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
 """
@@ -332,6 +333,11 @@ async def _process(url: str, *jobs: str) -> AsyncIterator[Process]:
         await process.wait()
 
 
+async def _begun(process: Process) -> None:
+    """Waits until it has queued its jobs and runs the first one."""
+    assert {await _says(process), await _says(process)} == {"conversions/a", "all queued"}
+
+
 async def _says(process: Process) -> str:
     assert process.stdout is not None
     async with asyncio.timeout(LIMIT_S):
@@ -343,7 +349,7 @@ def test_what_a_killed_process_left_is_told_and_done(new_database: Callable[[], 
 
     async def play() -> list[str]:
         async with _process(url, "conversions/a", "conversions/b") as process:
-            assert await _says(process) == "conversions/a"
+            await _begun(process)
             process.send_signal(signal.SIGKILL)
             await process.wait()
         work = Work()
@@ -371,6 +377,39 @@ def test_what_a_killed_process_left_is_told_and_done(new_database: Callable[[], 
     assert sorted(asyncio.run(play())) == ["a began", "a ended", "b began", "b ended"]
 
 
+def test_what_an_older_version_left_is_done_by_a_newer_one(
+    new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_database()
+    monkeypatch.setattr(dbos_engine, "VERSION", dbos_engine.VERSION + 1)
+
+    async def play() -> list[str]:
+        async with _process(url, "conversions/a", "conversions/b") as process:
+            await _begun(process)
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+        work = Work()
+        work.let("a")
+        work.let("b")
+        limits = dict.fromkeys(JobKind, 1)
+        engine = await DbosEngine.open(
+            EXECUTOR, work.run, limits, database=dispatch(url), poll_s=POLL_S
+        )
+        try:
+            left = await engine.standing()
+            assert [each.job for each in left] == [_job("a"), _job("b")]
+            assert all(each.executor == "other" or each.outdated for each in left)
+            await engine.resume([each.job for each in left])
+            assert not any(each.outdated for each in await engine.standing())
+            await work.until("b ended")
+            await _until_none(engine)
+        finally:
+            await engine.shutdown()
+        return work.events
+
+    assert asyncio.run(play()) == ["a began", "a ended", "b began", "b ended"]
+
+
 @pytest.mark.parametrize("way", ["cancelled", "taken over"])
 def test_another_living_process_stops_what_is_no_more_its_own(
     new_database: Callable[[], str], way: str
@@ -379,7 +418,7 @@ def test_another_living_process_stops_what_is_no_more_its_own(
 
     async def play() -> None:
         async with _process(url, "conversions/a") as process:
-            assert await _says(process) == "conversions/a"
+            await _begun(process)
             work = Work()
             limits = dict.fromkeys(JobKind, 1)
             engine = await DbosEngine.open(

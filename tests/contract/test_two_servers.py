@@ -24,8 +24,10 @@ import asyncio, logging, signal, sys
 from pathlib import Path
 from edgeconv.sandbox.walls import Room
 from edgeconv.server.app import ServerSettings, serve
+from edgeconv.server.engine import dbos_engine
 async def main():
     logging.basicConfig()
+    dbos_engine.VERSION = int(sys.argv[4])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     state = Path(sys.argv[1])
@@ -61,14 +63,15 @@ class Server:
 
 
 @asynccontextmanager
-async def _server(folder: Path, name: str, url: str) -> AsyncIterator[Server]:
+async def _server(folder: Path, name: str, url: str, version: int = 1) -> AsyncIterator[Server]:
     state = folder / name
     state.mkdir(mode=0o700)
     (folder / "blobs").mkdir(exist_ok=True)
     StateFolder(state).blobs.symlink_to(folder / "blobs")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, str(state), url, ENTRY, stdout=PIPE, stderr=PIPE
-    )
+        *(sys.executable, "-c", PROGRAM, str(state), url, ENTRY, str(version)),
+        stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
     try:
         assert process.stdout is not None
         assert await process.stdout.readline(), (await process.communicate())[1].decode()
@@ -123,6 +126,33 @@ def test_two_servers_share_work_and_one_takes_over_what_a_killed_one_left(
             again = second.service.journal[len(before) :]
             assert second.service.journal.count("reference") == 2
             assert again.count("fp16") == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_newer_version_goes_on_with_what_an_older_one_left(
+    tmp_path: Path, new_database: Callable[[], str]
+) -> None:
+    gate, url = tmp_path / "gate", new_database()
+
+    async def scenario() -> None:
+        jobs = []
+        async with _server(tmp_path, "old", url, version=1) as old:
+            for _ in range(2):
+                model = await old.service.model(gates={"fp16": str(gate)})
+                jobs.append((await old.client.create_conversion(model, recipe=TWO)).name)
+            # One runs, and one waits in the queue of the older version.
+            await _until_ran(old.service, "fp16", 1)
+            old.process.send_signal(signal.SIGKILL)
+            await old.process.wait()
+        gate.touch()
+        async with _server(tmp_path, "new", url, version=2) as new:
+            for name in jobs:
+                ended = await _ended(new.client, name)
+                assert ended.state == conversions_pb2.CONVERSION_STATE_SUCCEEDED
+            # Finished steps are kept, one for each job; the interrupted one ran twice.
+            assert new.service.journal.count("reference") == 2
+            assert new.service.journal.count("fp16") == 3
 
     asyncio.run(scenario())
 

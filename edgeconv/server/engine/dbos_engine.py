@@ -42,7 +42,7 @@ _NAME = "edgeconv"
 
 VERSION = 1
 """Of what a workflow is made of: its name and arguments. Not of what a job does: the code may
-change while jobs are queued."""
+change while jobs are queued. A newer server takes what is queued for an older one."""
 
 _LIVE = ["ENQUEUED", "PENDING"]
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED"]
@@ -64,13 +64,11 @@ class DbosEngine:
     """
 
     def __init__(
-        self, executor: str, run: RunJob, limits: Mapping[JobKind, int], *,
-        embedded: bool, version: int,
-    ) -> None:  # fmt: skip
+        self, executor: str, run: RunJob, limits: Mapping[JobKind, int], *, embedded: bool
+    ) -> None:
         self._executor = executor
         self._run = run
         self._embedded = embedded
-        self._version = version
         self._places = Places(limits)
         self._lock = asyncio.Lock()
         self._last_ns = 0
@@ -92,7 +90,6 @@ class DbosEngine:
         *,
         database: Any,
         poll_s: float,
-        version: int = VERSION,
     ) -> Self:
         """Begins to take jobs.
 
@@ -101,7 +98,6 @@ class DbosEngine:
             limits: How many jobs of a kind run here side by side.
             database: SQLAlchemy's engine for the queues, as `store.database.dispatch` makes it.
             poll_s: How often the queues of a shared database are looked at.
-            version: Of this process's workflows; for tests.
 
         Raises:
             RuntimeError: another engine is open in this process.
@@ -110,10 +106,10 @@ class DbosEngine:
         if _open is not None:
             raise RuntimeError("one process can run one engine at a time")
         embedded = database.dialect.name == "sqlite"
-        engine = cls(executor, run, limits, embedded=embedded, version=version)
+        engine = cls(executor, run, limits, embedded=embedded)
         _open = engine
         try:
-            _launch(executor, database, version)
+            _launch(executor, database)
             if not embedded:
                 for kind in JobKind:
                     await DBOS.register_queue_async(
@@ -151,7 +147,7 @@ class DbosEngine:
             Standing(
                 _job_of(row),
                 "" if row.status == "ENQUEUED" else row.executor_id or "",
-                row.status == "ENQUEUED" and _version_of(row) < self._version,
+                row.status == "ENQUEUED" and _version_of(row) < VERSION,
             )
             for row in await self._in_order()
         ]
@@ -242,7 +238,7 @@ class DbosEngine:
 
     def _will_be_run(self, row: WorkflowStatus) -> bool:
         if row.status == "ENQUEUED":
-            return _version_of(row) >= self._version
+            return _version_of(row) >= VERSION
         return row.executor_id == self._executor
 
     async def _begin(self, job: Job, side: int) -> None:
@@ -317,6 +313,7 @@ class DbosEngine:
         def forget(task: asyncio.Task[Any]) -> None:
             self._workflows.discard(task)
             self._over.discard(attempt)
+            self._cancelled.discard(attempt)
             # It may have been cancelled before it came to its work.
             if turn := self._turns.pop(attempt, None):
                 turn.leave()
@@ -363,13 +360,13 @@ async def _attempt(kind: str, resource: str) -> str:
     return await _run_job(kind, resource)
 
 
-def _launch(executor: str, database: Any, version: int) -> None:
+def _launch(executor: str, database: Any) -> None:
     """Starts DBOS; to be called inside the event loop that jobs are to run in."""
     config: DBOSConfig = {
         "name": _NAME,
         "system_database_url": str(database.url.render_as_string(hide_password=False)),
         "system_database_engine": database,
-        "application_version": str(version),
+        "application_version": str(VERSION),
         "executor_id": executor,
         "serializer": DBOSPortableJSONSerializer(),
         "log_level": "WARNING",
