@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.base.state_folder import Endpoint, StateFolder
+from edgeconv.server.store.conversions import MAX_LOST_ATTEMPTS
 from edgeconv.server.store.steps import MAX_LOST_RUNS
 from edgeconv.testing.crashes.life import Life, Nursery, children_of, nursery
 from edgeconv.testing.crashes.outputs import Stored, read_store
@@ -193,9 +194,10 @@ class Servers:
         self.ended_ns[up.life.pid] = time.time_ns()
 
     async def _recover(self) -> None:
-        """Lets a step end that servers have died over: one more, and it would be given up."""
-        async with asyncio.timeout(_RECOVERY_S), self.living():
-            while _near_giving_up(await self.read()):
+        """Lets end what servers have died over: a few more, and it would be given up."""
+        deadline = time.monotonic() + _RECOVERY_S
+        async with self.living():
+            while _near_giving_up(await self.read()) and time.monotonic() < deadline:
                 await asyncio.sleep(_LOOK_S)
 
 
@@ -205,8 +207,12 @@ def recorded(stored: Stored) -> dict[str, int]:
 
 
 def _near_giving_up(stored: Stored) -> bool:
+    """Whether a service would soon hold a step or a job for what its servers die of."""
     return any(
         row["state"] == "running" and row["lost_runs"] >= MAX_LOST_RUNS - 2 for row in stored.steps
+    ) or any(
+        row["state"] == "converting" and row["lost_attempts"] >= MAX_LOST_ATTEMPTS - 2
+        for row in stored.conversions
     )
 
 
