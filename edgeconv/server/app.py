@@ -33,6 +33,7 @@ from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import RESERVE_BYTES, Blobs
 from edgeconv.server.blobs.identity import check_identity, identity_of
 from edgeconv.server.changes import QUEUE, Changes
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.bounded import BoundedEngine
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
@@ -163,6 +164,7 @@ async def serve(
         collecting = asyncio.create_task(collect_forever(collector, settings.retention))
         stack.push_async_callback(_cancelled, collecting)
         ready(write_endpoint(settings.state, address, version=__version__))
+        reached(CrashPoint.LISTENING)
         try:
             await _until_set(stop, living)
         except EdgeconvError:
@@ -204,6 +206,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         limits=settings.time_limits,
     )
     stack.push_async_callback(store.close)
+    reached(CrashPoint.STORE_OPENED)
     place = await _blobs_folder(settings, folder, store)
 
     def blobs_known_to(store: Store) -> Blobs:
@@ -215,6 +218,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
     folder.scratch.mkdir(mode=0o700)
+    reached(CrashPoint.SCRATCH_SWEPT)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
         room=settings.child_room, times=settings.step_times, idle_s=settings.child_idle_s,
@@ -280,7 +284,9 @@ async def _end_needless(tools: Tools, engine: Engine, mine: list[Job]) -> None:
 
 
 async def _run(tools: Tools, engine: Engine, job: Job) -> None:
-    for follower in await run_job(tools, job):
+    followers = await run_job(tools, job)
+    reached(CrashPoint.JOB_DONE)
+    for follower in followers:
         await engine.start(follower)
 
 
@@ -356,7 +362,9 @@ async def _sweep_forever(
             standing = await take_up(tools, engine)
             mine = [each.job for each in standing if each.executor in ("", tools.executor)]
             await _end_needless(tools, engine, mine)
+            reached(CrashPoint.NEEDLESS_JOBS_ENDED)
             await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
+            reached(CrashPoint.FLEET_SWEPT)
             quiet = not mine and not await tools.store.fleet.is_measuring()
             await tools.children.sweep(quiet=quiet)
         except EdgeconvError as error:

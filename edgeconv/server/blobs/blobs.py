@@ -24,6 +24,7 @@ from edgeconv.base.digests import digest_bytes, is_digest
 from edgeconv.base.disk import disk_error, disk_full
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.base.ids import new_id
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.records import FileRecord, PartRecord
 
 MAX_PART_BYTES = 32 * 1024 * 1024
@@ -175,6 +176,7 @@ class Blobs:
         self._touch(part)
         if not self.holds(part.digest):
             self._create(part, data)
+        reached(CrashPoint.BLOB_WRITTEN)
         return part
 
     def _create(self, part: PartRecord, data: bytes | Iterator[bytes]) -> None:
