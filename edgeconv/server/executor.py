@@ -70,8 +70,8 @@ async def take_up(tools: Tools, engine: Engine) -> list[Standing]:
         What stood before.
     """
     standing = await engine.standing()
-    names = {each.executor for each in standing if each.executor}
-    dead = await tools.store.executors.dead_among(names)
+    living = {tools.executor, *await tools.store.executors.others(tools.executor)}
+    dead = {each.executor for each in standing if each.executor} - living
     todo = repairs(standing, dead, await unfinished_jobs(tools))
     for job in todo.cancel:
         await engine.cancel(job)

@@ -4,7 +4,8 @@ A "model" is one file, `model.json`, which says what the steps do with it:
 
     inspection   what inspecting tells; `QUICK_INSPECTION` by default
     journal      path of a file that gets a line for each step that runs
-    steps        step name → "fail", "crash", "signal", "hang", "link", "nothing" or "disagree"
+    steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing" or
+                 "disagree"
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -123,6 +125,10 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
             os._exit(7)
         case "signal":
             os.kill(os.getpid(), signal.SIGSEGV)
+        case "memory":
+            # As C++ ends a process that does not expect it.
+            print("terminate called after throwing 'std::bad_alloc'", file=sys.stderr, flush=True)
+            os.abort()
         case "hang":
             while True:
                 time.sleep(3600)
