@@ -2,89 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+import resource
 
 import click
 
-from edgeconv.cli.connect import state_option
-from edgeconv.cli.die_with_parent import die_with_parent_option
-from edgeconv.cli.terminal import json_option, terminal_of
+from edgeconv.cli.service_options import ServiceOptions, service_options
+from edgeconv.cli.terminal import terminal_of
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def service_options(function: Function) -> Function:
-    """The options that `serve` and `up` share."""
-    for option in (
-        json_option,
-        die_with_parent_option,
-        state_option,
-        click.option(
-            "--jobs",
-            type=click.IntRange(1, 64),
-            default=1,
-            show_default=True,
-            help="Conversions that run side by side.",
-        ),
-        click.option(
-            "--listen",
-            metavar="HOST:PORT",
-            default="127.0.0.1:0",
-            show_default=True,
-            help="Where to listen; port 0 takes a free one.",
-        ),
-        click.option(
-            "--database",
-            metavar="URL",
-            envvar="EDGECONV_DATABASE",
-            show_envvar=True,
-            default="",
-            help="PostgreSQL that several servers share, as postgresql://USER@HOST/NAME; files in"
-            " the state folder without one. Give a URL with a password by the variable: others on"
-            " this machine see command lines.",
-        ),
-        click.option(
-            "--blobs",
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="FOLDER",
-            envvar="EDGECONV_BLOBS",
-            show_envvar=True,
-            help="Folder for files, which all servers of one database share; in the state folder"
-            " without one.",
-        ),
-        click.option(
-            "--without-walls",
-            "without_walls",
-            is_flag=True,
-            help="Allow that also where this kernel can't keep in what a model's file does;"
-            " `edgeconv doctor` tells.",
-        ),
-        click.option(
-            "--insecure-listen",
-            "insecure",
-            is_flag=True,
-            help="Allow --listen where other machines can connect. NOTHING IS ENCRYPTED:"
-            " whoever listens in reads the token, models and data.",
-        ),
-    ):
-        function = option(function)
-    return function
+_DESCRIPTORS = 16_384
 
 
-def run(
-    listen: str,
-    jobs: int,
-    state: Path,
-    *,
-    database: str,
-    blobs: Path | None,
-    insecure: bool,
-    without_walls: bool,
-    with_agent: bool,
-    while_used: bool = False,
-) -> None:
+def run(options: ServiceOptions, *, with_agent: bool, while_used: bool = False) -> None:
     """Serves until a signal, or until no command uses it.
 
     Raises:
@@ -96,33 +24,26 @@ def run(
 
     require_extra("server", "A server")
     from edgeconv.cli.service import LOCAL_DEVICE, run_service
-    from edgeconv.server.app import ServerSettings
 
-    settings = ServerSettings(
-        state=state,
-        listen=listen,
-        insecure=insecure,
-        without_walls=without_walls,
-        jobs_at_once=jobs,
-        database=database,
-        blobs=blobs,
-        awaited_device=LOCAL_DEVICE if with_agent else "",
-    )
+    settings = options.settings(awaited_device=LOCAL_DEVICE if with_agent else "")
     service = run_service(settings, terminal_of(), with_agent=with_agent, while_used=while_used)
+    allow_many_descriptors()
     asyncio.run(service)
+
+
+def allow_many_descriptors() -> None:
+    """Lets this process open as many as it may: the usual 1,024 are soon taken by callers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if resource.RLIM_INFINITY != soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @click.command(short_help="Runs a server.")
 @service_options
-def serve(
-    listen: str, insecure: bool, without_walls: bool, jobs: int, state: Path, database: str,
-    blobs: Path | None,
-) -> None:  # fmt: skip
+def serve(options: ServiceOptions) -> None:
     """Runs a server until SIGTERM or Ctrl-C.
 
     Commands on this machine find it by its state folder. One state folder has one server.
     """
-    run(
-        listen, jobs, state, database=database, blobs=blobs,
-        insecure=insecure, without_walls=without_walls, with_agent=False,
-    )  # fmt: skip
+    run(options, with_agent=False)

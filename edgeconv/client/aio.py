@@ -13,7 +13,7 @@ from edgeconv.client.discovery import check_address
 from edgeconv.client.patience import Patience
 from edgeconv.client.transfer import FileTransfer, Progress
 from edgeconv.client.watching import Activity, last_answer, watch_conversion
-from edgeconv.client.wire import Wire
+from edgeconv.client.wire import TRANSFER_DEADLINE_S, Wire
 from edgeconv.results.status import from_status
 from edgeconv.v1 import (
     benchmarks_pb2,
@@ -36,6 +36,7 @@ class AsyncClient(CatalogCalls):
 
     Every method raises `EdgeconvError`: what the server refused, or SERVER_UNREACHABLE.
     Uploads, downloads and watches go on by themselves when the server comes back in time.
+    A call for which the server has no room is made again when it says so.
     """
 
     def __init__(self, wire: Wire, *, patience: Patience | None = None) -> None:
@@ -58,13 +59,14 @@ class AsyncClient(CatalogCalls):
             address: "host:port", or "unix:PATH".
             token: The bearer token; empty sends none.
             timeout_s: How long the server may take to answer, in seconds.
-            patience: How long a server that was lost is tried again.
+            patience: How long a server is tried again that was lost, or has no room for a call.
 
         Raises:
             EdgeconvError: FIELD_INVALID for what is no address; SERVER_UNREACHABLE.
         """
         check_address(address)
-        wire = Wire(address, token)
+        patience = patience or Patience()
+        wire = Wire(address, token, patience)
         try:
             await wire.wait_ready(timeout_s)
         except BaseException:
@@ -138,7 +140,11 @@ class AsyncClient(CatalogCalls):
             files=await self.upload(paths, progress),
             request_id=request_id or str(uuid.uuid4()),
         )
-        return (await self._wire.unary(self._models.CreateModelVersion, request)).model_version
+        # The server digests what was sent.
+        call = self._wire.unary(
+            self._models.CreateModelVersion, request, deadline_s=TRANSFER_DEADLINE_S
+        )
+        return (await call).model_version
 
     async def wait_model_version(
         self, name: str, *, activity: Activity | None = None
@@ -187,7 +193,10 @@ class AsyncClient(CatalogCalls):
             model_version=model_version,
             request_id=request_id or str(uuid.uuid4()),
         )
-        return (await self._wire.unary(self._datasets.CreateDataset, request)).dataset
+        call = self._wire.unary(
+            self._datasets.CreateDataset, request, deadline_s=TRANSFER_DEADLINE_S
+        )
+        return (await call).dataset
 
     async def wait_dataset(
         self, name: str, *, activity: Activity | None = None

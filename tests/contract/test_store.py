@@ -107,6 +107,9 @@ class Case:
 async def _opened(url: str) -> AsyncIterator[Case]:
     clock, touched = FakeClock(), []  # type: FakeClock, list[str]
     store = await Store.open(url, clock=clock, touch=touched.extend, lease_s=30, silence_s=30)
+    for data in (b"1", b"x", b"y", b"artifact"):
+        # As who stores a blob does before.
+        await store.retention.touch({digest_bytes(data): len(data)})
     try:
         yield Case(store, clock, touched)
     finally:

@@ -11,12 +11,15 @@ from typing import Literal
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
+from edgeconv.conversion.intake.foreign_words import first_words
 
 _SUFFIXES = (".onnx", ".pt2")
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _TFLITE = b"TFL3"
 _HDF5 = b"\x89HDF"
+_GZIP = b"\x1f\x8b"
+_LFS_POINTER = b"version https://"
 
 DAMAGED_ZIP = (
     zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
@@ -59,6 +62,10 @@ def recognise(folder: Path) -> SourceFile:
         raise _unreadable(path, "it is a TFLite file", "Send the model it was made of.")
     if head.startswith(_HDF5):
         raise _unreadable(path, "it is an HDF5 file", "Export the model to ONNX.")
+    if head.startswith(_GZIP):
+        raise _unreadable(path, "it is compressed with gzip", "Unpack it first.")
+    if head.startswith(_LFS_POINTER):
+        raise _unreadable(path, "it is a pointer of Git LFS", "Fetch it with `git lfs pull`.")
     if len(head) < 8:
         raise _unreadable(path, f"it has only {len(head)} bytes", "Send the whole file.")
     return SourceFile(path, "onnx")
@@ -86,7 +93,7 @@ def _check_zip(path: Path) -> None:
             names = archive.namelist()
     except DAMAGED_ZIP as error:
         raise _unreadable(
-            path, f"its archive is damaged ({error})", "Send the whole file."
+            path, f"its archive is damaged ({first_words(error)})", "Send the whole file."
         ) from error
     leaves = {name.partition("/")[2] for name in names}
     if "models/model.json" in leaves:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
 from edgeconv.recipe.dataset_fit import check_fit
 from edgeconv.recipe.inspection import DatasetInspection, Inspection
 from edgeconv.recipe.specs import StepKind, spec_of
 from edgeconv.sandbox.child import OUT_OF_MEMORY
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
 from edgeconv.server.jobs.memo import once
@@ -18,7 +20,7 @@ from edgeconv.server.records import DatasetRecord, ModelVersionRecord, StepOutpu
 
 _LOG = logging.getLogger(__name__)
 
-_OUR_FAULTS = (Reason.BLOB_DAMAGED, Reason.INTERNAL)
+_OUR_FAULTS = (Reason.BLOB_DAMAGED, Reason.INTERNAL, Reason.DISK_FULL, Reason.DISK_FAILED)
 
 
 async def inspect_model(tools: Tools, name: str) -> None:
@@ -32,15 +34,18 @@ async def inspect_model(tools: Tools, name: str) -> None:
         return
     bundle = Bundle(record.files, record.digest, {})
     try:
-        output = await _inspect(
+        output, notes = await _inspect(
             tools, name, StepKind.INSPECT, bundle, record.digest, from_ahead=True
         )
         inspection = Inspection.model_validate(output.facts["inspection"])
+        inspection = inspection.model_copy(update={"notes": inspection.notes + notes})
+        reached(CrashPoint.MODEL_INSPECTED)
     except Exception as fault:
         # A fault of ours must still end the inspection, for whoever waits for it.
         await tools.store.models.settle(name, error=_as_error(name, fault).to_json())
     else:
         await tools.store.models.settle(name, inspection=inspection)
+    reached(CrashPoint.MODEL_SETTLED)
 
 
 async def inspect_dataset(tools: Tools, name: str) -> None:
@@ -59,22 +64,27 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
             return
         bundle = Bundle(record.files, record.digest, {})
         # What is read is kept for all who send these bytes, so no model may have a say in it.
-        output = await _inspect(tools, name, StepKind.INSPECT_DATASET, bundle, "", from_ahead=False)
+        output, notes = await _inspect(
+            tools, name, StepKind.INSPECT_DATASET, bundle, "", from_ahead=False
+        )
         inspection = DatasetInspection.model_validate(output.facts["inspection"])
+        inspection = inspection.model_copy(update={"notes": inspection.notes + notes})
         if model is not None and model.inspection is not None:
             check_fit(inspection, model.inspection.inputs)
+        reached(CrashPoint.DATASET_INSPECTED)
     except Exception as fault:
         # As above.
         error = _as_error(name, fault).to_json()
         await tools.store.datasets.settle(name, create_ns=record.create_ns, error=error)
     else:
         await tools.store.datasets.settle(name, create_ns=record.create_ns, inspection=inspection)
+    reached(CrashPoint.DATASET_SETTLED)
 
 
 def _as_error(name: str, fault: Exception) -> EdgeconvError:
     """What ends an inspection: a fault of the server's own is not laid at the file's door."""
     if not isinstance(fault, EdgeconvError):
-        known = EdgeconvError(Reason.INTERNAL, "its log says where.")
+        known = disk_error(fault, None) or EdgeconvError(Reason.INTERNAL, "its log says where.")
     elif fault.reason in _OUR_FAULTS:
         known = fault
     else:
@@ -83,7 +93,8 @@ def _as_error(name: str, fault: Exception) -> EdgeconvError:
     error = EdgeconvError(
         known.reason,
         f"The server failed, which says nothing about {name!r}: {known.message}",
-        fix="Send the same files again as a new version or dataset; they are read anew.",
+        fix=known.fix
+        or "Send the same files again as a new version or dataset; they are read anew.",
     )
     error.metadata = dict(known.metadata)
     return error
@@ -107,7 +118,12 @@ async def _model_of(tools: Tools, record: DatasetRecord) -> ModelVersionRecord |
 
 async def _inspect(
     tools: Tools, name: str, kind: StepKind, bundle: Bundle, model: str, *, from_ahead: bool
-) -> StepOutput:
+) -> tuple[StepOutput, tuple[str, ...]]:
+    """What a child read, and what is to be said of the walls around it.
+
+    That is no part of what is remembered of the files: another machine has other walls.
+    """
+    walls: list[str] = []
     key = step_key(
         spec_of(kind, kind.value), {}, {"source": KeyInput(bundle.digest, {})},
         seed=0, toolchain=tools.toolchain, cpu_class=tools.cpu_class,
@@ -120,6 +136,7 @@ async def _inspect(
         child: JobChild | None = await tools.children.take(model, from_ahead=from_ahead)
         assert child is not None
         try:
+            walls[:] = [warning] if (warning := (await child.walls()).warning) else []
             order = StepOrder(kind, kind.value, {}, 0, {"source": bundle})
             files, said = await child.run(order, tell)
             said.pop("folder")
@@ -133,7 +150,7 @@ async def _inspect(
                 await tools.children.end(child)
 
     try:
-        return (await once(tools, key, kind.value, make)).output
+        return (await once(tools, key, kind.value, make)).output, tuple(walls)
     except EdgeconvError as error:
         died = error.reason is Reason.CHILD_DIED or error.metadata.get("ended_by") == OUT_OF_MEMORY
         if not died:
@@ -141,4 +158,4 @@ async def _inspect(
         # A child also dies of what is no fault of the file, such as a machine that is short
         # of memory for a moment. Only a file that ends two children is blamed.
         _LOG.warning("%s is done once more, in a new child: %s", kind.value, error.message)
-    return (await once(tools, key, kind.value, make)).output
+    return (await once(tools, key, kind.value, make)).output, tuple(walls)

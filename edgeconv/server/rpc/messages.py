@@ -120,6 +120,7 @@ def dataset(record: DatasetRecord) -> datasets_pb2.Dataset:
         error=status(record.error),
         create_time=timestamp(record.create_ns),
         digest=record.digest,
+        notes=found.notes if found else (),
     )
 
 
@@ -160,6 +161,7 @@ def conversion_head(record: ConversionRecord) -> conversions_pb2.Conversion:
         recipe=record.recipe,
         create_time=timestamp(record.create_ns),
         end_time=timestamp(record.end_ns),
+        collected_time=timestamp(record.collected_ns),
         toolchain=record.toolchain,
         sequence=record.sequence,
         notes=[parsed(note, conversions_pb2.Note()) for note in record.notes],

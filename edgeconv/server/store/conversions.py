@@ -17,6 +17,7 @@ from edgeconv.base.ids import new_id
 from edgeconv.server.records import (
     TERMINAL_JOB_STATES,
     BenchmarkRecord,
+    BundleInput,
     ConversionRecord,
     EventRecord,
     FileRecord,
@@ -25,10 +26,13 @@ from edgeconv.server.records import (
     VariantRecord,
 )
 from edgeconv.server.store.benchmarks import NewBenchmark, insert_benchmark, read_benchmarks
+from edgeconv.server.store.blob_rows import hold
+from edgeconv.server.store.collected import use_files
 from edgeconv.server.store.conclusion import conclude
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.events import append_event, read_events
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
+from edgeconv.server.store.room import Room
 from edgeconv.server.store.steps import MAX_LOST_RUNS
 from edgeconv.server.store.tables import conversion_steps, conversions, executors, variants
 from edgeconv.server.store.variants import read_variants, variant_changed
@@ -83,10 +87,21 @@ class Conversions:
     database: Database
 
     @transaction
-    def create(self, tx: Transaction, new: NewConversion, request: Request) -> tuple[str, bool]:
-        """Id of a new conversion, or of the one the same call made; whether it is new."""
+    def create(
+        self, tx: Transaction, new: NewConversion, request: Request, room: Room | None = None
+    ) -> tuple[str, bool]:
+        """Id of a new conversion, or of the one the same call made; whether it is new.
+
+        Raises:
+            EdgeconvError: LIMIT_REACHED when there is no room for a new one; PART_MISSING as
+                in `hold`.
+        """
         if earlier := earlier_result(tx, request):
             return earlier, False
+        if room is not None:
+            room.check(tx, conversions.c.state, _RUNNING)
+        inputs = [BundleInput.model_validate(each) for each in new.inputs.values()]
+        hold(tx, [file for each in inputs for file in each.files])
         conversion = new_id()
         tx.execute(
             sa.insert(conversions).values(
@@ -134,6 +149,15 @@ class Conversions:
         )
 
     @transaction
+    def use_files(self, tx: Transaction, conversion: str) -> None:
+        """Notes that files of a conversion are about to be read.
+
+        Raises:
+            EdgeconvError: COLLECTED when they were removed by retention.
+        """
+        use_files(tx, conversion)
+
+    @transaction
     def page(
         self, tx: Transaction, *, before_seq: int | None, limit: int
     ) -> list[ConversionRecord]:
@@ -150,12 +174,16 @@ class Conversions:
     ) -> tuple[list[EventRecord], bool]:
         """Events after a sequence, and whether the last one there is is among them and
         the conversion has ended."""
-        record = _read(tx, conversion)
+        # Of the conversion no more than that: each watcher looks again and again.
+        query = sa.select(conversions.c.state, conversions.c.sequence)
+        now = tx.row(query.where(conversions.c.id == conversion))
+        if now is not None and now["sequence"] <= sequence:
+            return [], now["state"] in TERMINAL_JOB_STATES
         found = read_events(tx, conversion, sequence, limit)
-        if record is None:
+        if now is None:
             return found, True
         last = found[-1].sequence if found else sequence
-        return found, record.state in TERMINAL_JOB_STATES and last >= record.sequence
+        return found, now["state"] in TERMINAL_JOB_STATES and last >= now["sequence"]
 
     @transaction
     def unfinished(self, tx: Transaction) -> list[str]:
@@ -234,6 +262,12 @@ class Conversions:
         mine = conversion_steps.c.conversion == conversion
         known = sa.select(conversion_steps.c.id).where(mine, conversion_steps.c.id == report.id)
         if tx.row(known) is not None:
+            # An attempt under other versions has results of its own, which stay for it.
+            tx.execute(
+                sa.update(conversion_steps)
+                .where(mine, conversion_steps.c.id == report.id)
+                .values(key=report.key)
+            )
             return True
         position = tx.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
         tx.execute(
@@ -261,9 +295,14 @@ class Conversions:
     def variant_made(
         self, tx: Transaction, conversion: str, attempt: int, made: VerifiedVariant
     ) -> bool:
-        """Ends a pending variant with its files; False as in `step_changed`."""
+        """Ends a pending variant with its files; False as in `step_changed`.
+
+        Raises:
+            EdgeconvError: PART_MISSING as in `hold`.
+        """
         if not _is_live(tx, conversion, attempt):
             return False
+        hold(tx, made.files)
         tx.execute(
             sa.update(variants)
             .where(

@@ -102,6 +102,27 @@ class _Piece(Generic[R]):
         self.came: tuple[R, set[str]] | None = None
         """What a try came to whose commit did not answer."""
         self.held = Cuttable()
+        self._last: Future[tuple[R, set[str]]] | None = None
+        self._taken_back = False
+
+    def submit(
+        self, threads: ThreadPoolExecutor, work: Callable[[_Piece[R]], tuple[R, set[str]]]
+    ) -> Future[tuple[R, set[str]]]:
+        """Begins another try in one of the threads.
+
+        Raises:
+            CancelledError: it was taken back before.
+        """
+        if self._taken_back:
+            raise asyncio.CancelledError
+        self._last = threads.submit(work, self)
+        return self._last
+
+    def take_back(self) -> None:
+        """Drops a try that has not begun, and those that would come."""
+        self._taken_back = True
+        if self._last is not None:
+            self._last.cancel()
 
 
 class Database:
@@ -146,17 +167,22 @@ class Database:
     async def run(self, work: Callable[[Transaction], R]) -> R:
         """Runs `work` in one transaction, then tells who waits for what it changed.
 
-        `work` may be run several times, of which one is committed. A cancelled caller does not
-        undo work that has begun.
+        `work` may be run several times, of which one is committed. A cancelled caller takes
+        back what has not begun, and does not undo what has.
 
         Raises:
             EdgeconvError: DATABASE_UNAVAILABLE when the database was lost, or did not answer in
                 time: whether the work was done is not known then. STATE_UNWRITABLE.
         """
-        task = asyncio.create_task(self._until_done(_Piece(work)))
+        piece = _Piece(work)
+        task = asyncio.create_task(self._until_done(piece))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            piece.take_back()
+            raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
@@ -194,7 +220,7 @@ class Database:
             return
 
     async def _try(self, piece: _Piece[R], deadline: float) -> R:
-        future = self._threads.submit(self._transact, piece)
+        future = piece.submit(self._threads, self._transact)
         answer = asyncio.wrap_future(future)
         answer.add_done_callback(self._tell)
         limit_s = self._limits.answer_s if self._waits else max(0.0, deadline - time.monotonic())

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.server.records import DatasetRecord, Files, files_digest
+from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
+from edgeconv.server.store.room import Room
 from edgeconv.server.store.tables import datasets as table
 
 
@@ -23,12 +25,19 @@ class Datasets:
 
     @transaction
     def create(
-        self, tx: Transaction, dataset: str, files: Files, model_version: str, request: Request
+        self,
+        tx: Transaction,
+        dataset: str,
+        files: Files,
+        model_version: str,
+        request: Request,
+        room: Room | None = None,
     ) -> tuple[DatasetRecord, bool]:
         """A new dataset, or the one that the same call made before; whether it is new.
 
         Raises:
-            EdgeconvError: ALREADY_EXISTS when the name is taken.
+            EdgeconvError: ALREADY_EXISTS when the name is taken; LIMIT_REACHED when there is
+                no room for one more to inspect; PART_MISSING as in `hold`.
         """
         query = sa.select(table).where(table.c.dataset == dataset)
         found = tx.row(query)
@@ -41,6 +50,9 @@ class Datasets:
                 fix="Delete it first, or give the new one another name.",
                 name=f"datasets/{dataset}",
             )
+        if room is not None:
+            room.check(tx, table.c.state, ("inspecting",))
+        hold(tx, files)
         tx.execute(
             sa.insert(table).values(
                 dataset=dataset, state="inspecting",
