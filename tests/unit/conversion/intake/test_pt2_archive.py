@@ -355,7 +355,7 @@ def test_what_stands_in_the_place_of_a_nodes_metadata_is_left_out(
             node["metadata"] = metadata
 
     _rewritten(saved, tmp_path, _edit(MODEL, plant))
-    assert inspect_source(tmp_path).inputs[0].name == "x"
+    assert len(inspect_source(tmp_path).inputs) == 1
 
 
 def test_an_operator_with_wrong_arguments_is_named_without_a_dump(
