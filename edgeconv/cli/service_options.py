@@ -33,8 +33,6 @@ class ServiceOptions:
     inspection_time: float
     step_memory: float
     step_time: float
-    keep_for: float | None
-    disk_cap: float | None
     jobs: int
     state: Path
 

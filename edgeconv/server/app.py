@@ -144,7 +144,7 @@ async def serve(
         stack.push_async_callback(life.end, store)
         engine = await _open_engine(settings, folder, tools, stack)
         collector = Collector(
-            store, kept.blobs, tools.clock, folder.scratch, tools.children.folders,
+            store, kept.blobs, folder.scratch, tools.children.folders,
             round(settings.retention.grace_s * NS_PER_S),
         )  # fmt: skip
         services = ServiceTools(

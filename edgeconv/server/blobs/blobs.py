@@ -82,10 +82,6 @@ class Blobs:
         store = LocalStore(folder, automatic_cleanup=False)
         return cls(store, touch, folder=folder, reserve_bytes=reserve_bytes)
 
-    def touched_by(self, touch: Touch) -> Blobs:
-        """The same blobs, where another one is told of what is stored."""
-        return Blobs(self._store, touch, folder=self._folder, reserve_bytes=self._reserve_bytes)
-
     def claim(self, database: str) -> None:
         """Notes which database the blobs belong to; blocks.
 

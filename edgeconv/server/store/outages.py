@@ -72,17 +72,11 @@ class Outage(Exception):
     detail: str
     refusal: EdgeconvError | None = None
 
-    def __str__(self) -> str:
-        return self.detail
-
     def told(self) -> EdgeconvError:
         """What is said to whoever waited; the log tells more."""
         if self.refusal is not None:
             return self.refusal
         if self.trouble is Trouble.UNWRITABLE:
-            known = disk_error(self, None, doing="writing the database")
-            if known is not None and known.reason is Reason.DISK_FULL:
-                return known
             return EdgeconvError(
                 Reason.STATE_UNWRITABLE,
                 "The server's database takes no writes.",
