@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from edgeconv.base.disk import disk_full, free_at
 from edgeconv.base.errors import EdgeconvError, Reason
@@ -19,6 +19,7 @@ from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.walls import Room, Walls
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.jobs.child_files import bring_in, take_out
+from edgeconv.server.jobs.child_words import error_of, progress_of
 from edgeconv.server.jobs.limit_deaths import ended_by_a_limit
 from edgeconv.server.jobs.runtime_deaths import refused_by_crash
 from edgeconv.server.jobs.step_time import LONGEST_WAIT_S, StepClock, StepTimes, took_too_long
@@ -31,6 +32,7 @@ _NO_ROOM = 1024 * 1024
 _OWN, _INPUTS = "own", "inputs"
 
 Tell = Callable[[float, str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ class JobChild:
         try:
             await self._child.send({"do": "warm"})
             while "done" not in (message := await self._child.receive()):
-                self._warming_word = (float(message["progress"]), str(message["message"]))
+                self._warming_word = await self._read(progress_of, message)
                 if self._tell_warming is not None:
                     self._tell_warming(*self._warming_word)
         except EdgeconvError:
@@ -258,16 +260,23 @@ class JobChild:
             return disk_full(self._folder, doing=f"step {order.name!r}", free_bytes=free)
         return error
 
+    async def _read(self, read: Callable[[Any], T], said: Any) -> T:
+        """What the child has said; one that says nonsense is ended."""
+        try:
+            return read(said)
+        except (TypeError, ValueError) as error:
+            raise await self._child.accuse(str(error)) from None
+
     async def _answer(self, order: StepOrder, tell: Tell) -> dict[str, Any]:
         try:
             while True:
                 message = await self._child.receive()
                 if "progress" in message:
-                    tell(float(message["progress"]), str(message["message"]))
+                    tell(*await self._read(progress_of, message))
                 elif "done" in message:
-                    return dict(message["done"])
+                    return await self._read(dict, message["done"])
                 elif "failed" in message:
-                    error = self._blamed(order, EdgeconvError.from_json(message["failed"]))
+                    error = self._blamed(order, await self._read(error_of, message["failed"]))
                     if error.reason is Reason.INTERNAL:
                         _LOG.error("step %s failed:\n%s", order.name, self._child.stderr_tail)
                     raise error
