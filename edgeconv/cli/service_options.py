@@ -33,6 +33,7 @@ class ServiceOptions:
     inspection_time: float
     step_memory: float
     step_time: float
+    queue: int
     jobs: int
     state: Path
 
@@ -42,6 +43,7 @@ class ServiceOptions:
         from edgeconv.server.app import ServerSettings
         from edgeconv.server.jobs.step_time import StepTimes
         from edgeconv.server.retention.sweep import RetentionSettings
+        from edgeconv.server.rpc.call_limits import CallLimits
 
         return ServerSettings(
             state=self.state,
@@ -55,6 +57,7 @@ class ServiceOptions:
                 keep_for_s=self.keep_for,
                 cap_bytes=None if self.disk_cap is None else round(self.disk_cap),
             ),
+            limits=CallLimits(conversions=self.queue),
             database=self.database,
             blobs=self.blobs,
             awaited_device=awaited_device,
@@ -82,6 +85,13 @@ _OWN = (
         default=1,
         show_default=True,
         help="Conversions that run side by side.",
+    ),
+    click.option(
+        "--queue",
+        type=click.IntRange(1, 100_000),
+        default=1000,
+        show_default=True,
+        help="Conversions that may be queued or run; more are refused until some have ended.",
     ),
     click.option(
         "--step-time",

@@ -33,6 +33,7 @@ from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import RESERVE_BYTES, Blobs
 from edgeconv.server.blobs.identity import check_identity, identity_of
 from edgeconv.server.changes import QUEUE, Changes
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.bounded import BoundedEngine
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
@@ -45,7 +46,8 @@ from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.retention.collector import Collector
 from edgeconv.server.retention.sweep import RetentionSettings, collect_forever
-from edgeconv.server.rpc.gates import CallLimits, Gates
+from edgeconv.server.rpc.call_limits import CallLimits
+from edgeconv.server.rpc.gates import Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
 from edgeconv.server.store.connections import TimeLimits, dispatch
@@ -143,13 +145,13 @@ async def serve(
         stack.push_async_callback(_cancelled, living)
         stack.push_async_callback(life.end, store)
         engine = await _open_engine(settings, folder, tools, stack)
+        bounded = BoundedEngine(engine, settings.time_limits.answer_s)
         collector = Collector(
             store, kept.blobs, folder.scratch, tools.children.folders,
             round(settings.retention.grace_s * NS_PER_S),
         )  # fmt: skip
         services = ServiceTools(
-            store, kept.blobs, BoundedEngine(engine, settings.time_limits.answer_s),
-            tools.children, tools.changes, tools.progress,
+            store, kept.blobs, bounded, tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
             tools.toolchain, Gates(settings.limits), collector, settings.awaited_device,
         )  # fmt: skip
@@ -157,11 +159,12 @@ async def serve(
         address = _listen(server, settings.listen, last_port(settings.state))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_S)
-        sweeper = asyncio.create_task(_sweep_forever(tools, engine, life, settings))
+        sweeper = asyncio.create_task(_sweep_forever(tools, bounded, life, settings))
         stack.push_async_callback(_cancelled, sweeper)
         collecting = asyncio.create_task(collect_forever(collector, settings.retention))
         stack.push_async_callback(_cancelled, collecting)
         ready(write_endpoint(settings.state, address, version=__version__))
+        reached(CrashPoint.LISTENING)
         try:
             await _until_set(stop, living)
         except EdgeconvError:
@@ -203,10 +206,11 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         limits=settings.time_limits,
     )
     stack.push_async_callback(store.close)
+    reached(CrashPoint.STORE_OPENED)
     place = await _blobs_folder(settings, folder, store)
 
     def blobs_known_to(store: Store) -> Blobs:
-        return Blobs.local(place, store.retention.touch_part, reserve_bytes=settings.reserve_bytes)
+        return Blobs.local(place, store.retention.toucher(), reserve_bytes=settings.reserve_bytes)
 
     patient = store.patient()
     blobs = blobs_known_to(patient)
@@ -214,6 +218,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
     folder.scratch.mkdir(mode=0o700)
+    reached(CrashPoint.SCRATCH_SWEPT)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
         room=settings.child_room, times=settings.step_times, idle_s=settings.child_idle_s,
@@ -279,7 +284,9 @@ async def _end_needless(tools: Tools, engine: Engine, mine: list[Job]) -> None:
 
 
 async def _run(tools: Tools, engine: Engine, job: Job) -> None:
-    for follower in await run_job(tools, job):
+    followers = await run_job(tools, job)
+    reached(CrashPoint.JOB_DONE)
+    for follower in followers:
         await engine.start(follower)
 
 
@@ -355,9 +362,13 @@ async def _sweep_forever(
             standing = await take_up(tools, engine)
             mine = [each.job for each in standing if each.executor in ("", tools.executor)]
             await _end_needless(tools, engine, mine)
+            reached(CrashPoint.NEEDLESS_JOBS_ENDED)
             await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
+            reached(CrashPoint.FLEET_SWEPT)
             quiet = not mine and not await tools.store.fleet.is_measuring()
             await tools.children.sweep(quiet=quiet)
+        except EdgeconvError as error:
+            _LOG.warning("the sweep broke off: %s", error.message)
         except Exception:
             # The next round may do better; without one, leases would live for ever.
             _LOG.exception("the sweep failed")

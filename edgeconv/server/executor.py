@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.quantities import NS_PER_S
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.engine import Engine, Job, Standing
 from edgeconv.server.jobs.runner import unfinished_jobs
 from edgeconv.server.jobs.tools import Tools
@@ -25,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 _BEATS = 6
 """In the time after which a silent executor is dead."""
-_END_S = 10.0
+_END_S = 20.0
 _BY_FORCE = 70
 
 
@@ -75,11 +76,14 @@ async def take_up(tools: Tools, engine: Engine) -> list[Standing]:
     todo = repairs(standing, dead, await unfinished_jobs(tools))
     for job in todo.cancel:
         await engine.cancel(job)
+    reached(CrashPoint.LEFT_JOBS_CANCELLED)
     for job in todo.resume:
         _LOG.info("taking up %s", job.resource)
     await engine.resume(todo.resume)
+    reached(CrashPoint.LEFT_JOBS_RESUMED)
     for job in todo.start:
         await engine.start(job)
+    reached(CrashPoint.LOST_JOBS_STARTED)
     return standing
 
 
@@ -101,8 +105,10 @@ class Life:
         """Makes this executor known."""
         executors = self._tools.store.executors
         await executors.enter(self._tools.executor)
+        reached(CrashPoint.EXECUTOR_KNOWN)
         if self._alone:
             await executors.declare_others_dead(self._tools.executor)
+            reached(CrashPoint.OTHERS_DECLARED_DEAD)
 
     async def go_on(self) -> None:
         """Beats until this executor is declared dead.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -263,3 +264,21 @@ def test_whoever_stores_a_blob_touches_it_before(tmp_path: Path) -> None:
     asyncio.run(blobs.put(_part(b"one"), _stream(b"one")))
     asyncio.run(blobs.put_stream("f", digest, 3, _stream(b"one")))
     assert touched == [(digest, False), (digest, True), (digest, True)]
+
+
+def test_a_part_in_tiny_chunks_takes_no_more_memory_than_its_bytes(place: Place) -> None:
+    data = os.urandom(500_000)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for offset in range(0, len(data), 2):
+            yield data[offset : offset + 2]
+
+    tracemalloc.start()
+    try:
+        part = PartRecord(digest=digest_bytes(data), size_bytes=len(data))
+        asyncio.run(place.blobs.put(part, chunks()))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert place.blobs.holds(part.digest)
+    assert peak < 4 * len(data)

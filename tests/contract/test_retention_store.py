@@ -166,7 +166,7 @@ def test_an_older_store_gets_a_row_for_every_blob_that_a_row_refers_to(tmp_path:
     dumped = [file.model_dump(mode="json") for file in files]
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+        command.upgrade(config, "0005")
         _insert(connection, "blob_senders", principal="p", digest=files[0].digest, size_bytes=1)
         _insert(connection, "model_versions", files=[dumped[1]])
         _insert(connection, "datasets", files=[dumped[2]])

@@ -67,7 +67,7 @@ async def collect(folder: Path, hours: float, **asked: Any) -> Outcome:
         f"sqlite:///{state / 'edgeconv.db'}", clock=clock, touch=lambda topics: None
     )
     try:
-        blobs = Blobs.local(state / "blobs", store.retention.touch_part)
+        blobs = Blobs.local(state / "blobs", store.retention.toucher())
         # Scratch is the business of the server that uses it.
         return await Collector(store, blobs, state / "none").collect(**asked)
     finally:
@@ -350,7 +350,7 @@ def test_blobs_of_another_database_are_left_alone(play: Play, tmp_path: Path) ->
         before = stored(tmp_path)
         # An empty database refers to nothing, so all of it would go.
         other = await Store.open(f"sqlite:///{tmp_path / 'other.db'}", touch=lambda topics: None)
-        blobs = Blobs.local(tmp_path / "state" / "blobs", other.retention.touch_part)
+        blobs = Blobs.local(tmp_path / "state" / "blobs", other.retention.toucher())
         try:
             with pytest.raises(EdgeconvError) as caught:
                 await Collector(other, blobs, tmp_path / "none", grace_ns=0).collect()

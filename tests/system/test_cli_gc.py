@@ -104,7 +104,7 @@ async def _fill_with_results(state: Path) -> None:
     store = await Store.open(
         f"sqlite:///{folder.database}", clock=SystemClock(), touch=lambda topics: None
     )
-    blobs = Blobs.local(folder.blobs, store.retention.touch_part)
+    blobs = Blobs.local(folder.blobs, store.retention.toucher())
     files = [
         await asyncio.to_thread(
             blobs.put_file, io.BytesIO(f"{n}".encode() * 1000), f"f{n}", max_bytes=10**5

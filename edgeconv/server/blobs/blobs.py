@@ -24,11 +24,13 @@ from edgeconv.base.digests import digest_bytes, is_digest
 from edgeconv.base.disk import disk_error, disk_full
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.base.ids import new_id
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.records import FileRecord, PartRecord
 
 MAX_PART_BYTES = 32 * 1024 * 1024
 MIN_PART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
+_DIGESTS_AT_ONCE = 2
 
 RESERVE_BYTES = 64 * 1024 * 1024
 """Room for rows, logs and the words about a full disk."""
@@ -63,6 +65,8 @@ class Blobs:
         self._touch = touch
         self._folder = folder
         self._reserve_bytes = reserve_bytes
+        # The digests of a few large files would take all threads, and others need them, too.
+        self._digesting = asyncio.Semaphore(_DIGESTS_AT_ONCE)
 
     @classmethod
     def local(
@@ -81,6 +85,10 @@ class Blobs:
             folder.mkdir(parents=True, exist_ok=True)
         store = LocalStore(folder, automatic_cleanup=False)
         return cls(store, touch, folder=folder, reserve_bytes=reserve_bytes)
+
+    def touched_by(self, touch: Touch) -> Blobs:
+        """The same blobs, where another one is told of what is stored."""
+        return Blobs(self._store, touch, folder=self._folder, reserve_bytes=self._reserve_bytes)
 
     def claim(self, database: str) -> None:
         """Notes which database the blobs belong to; blocks.
@@ -122,17 +130,19 @@ class Blobs:
         Raises:
             EdgeconvError: DIGEST_MISMATCH, FIELD_INVALID for another length.
         """
-        held = [chunk async for chunk in _counted(part, chunks)]
-        await asyncio.to_thread(self._keep, part, held)
+        # One piece of memory: a crowd of tiny chunks would take many times their bytes.
+        held, size = bytearray(part.size_bytes), 0
+        async for chunk in _counted(part, chunks):
+            held[size : size + len(chunk)] = chunk
+            size += len(chunk)
+        await asyncio.to_thread(self._keep, part, memoryview(held))
 
-    def _keep(self, part: PartRecord, held: list[bytes]) -> None:
-        digest = hashlib.sha256()
-        for chunk in held:
-            digest.update(chunk)
-        _check_digest(part, digest)
+    def _keep(self, part: PartRecord, held: memoryview) -> None:
+        _check_digest(part, hashlib.sha256(held))
         self._touch(part)
         if not self.holds(part.digest):
-            self._create(part, iter(held))
+            cut = (bytes(held[at : at + CHUNK_BYTES]) for at in range(0, len(held), CHUNK_BYTES))
+            self._create(part, cut)
 
     async def put_stream(
         self, name: str, digest: str, size_bytes: int, chunks: AsyncIterator[bytes]
@@ -166,6 +176,7 @@ class Blobs:
         self._touch(part)
         if not self.holds(part.digest):
             self._create(part, data)
+        reached(CrashPoint.BLOB_WRITTEN)
         return part
 
     def _create(self, part: PartRecord, data: bytes | Iterator[bytes]) -> None:
@@ -309,10 +320,11 @@ class Blobs:
                     return
                 whole.update(chunk)
 
-        try:
-            await asyncio.to_thread(read)
-        finally:
-            unwanted.set()
+        async with self._digesting:
+            try:
+                await asyncio.to_thread(read)
+            finally:
+                unwanted.set()
         return f"sha256:{whole.hexdigest()}"
 
     def read_whole(self, file: FileRecord) -> bytes:

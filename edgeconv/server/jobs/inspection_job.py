@@ -11,6 +11,7 @@ from edgeconv.recipe.dataset_fit import check_fit
 from edgeconv.recipe.inspection import DatasetInspection, Inspection
 from edgeconv.recipe.specs import StepKind, spec_of
 from edgeconv.sandbox.child import OUT_OF_MEMORY
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
 from edgeconv.server.jobs.memo import once
@@ -38,11 +39,13 @@ async def inspect_model(tools: Tools, name: str) -> None:
         )
         inspection = Inspection.model_validate(output.facts["inspection"])
         inspection = inspection.model_copy(update={"notes": inspection.notes + notes})
+        reached(CrashPoint.MODEL_INSPECTED)
     except Exception as fault:
         # A fault of ours must still end the inspection, for whoever waits for it.
         await tools.store.models.settle(name, error=_as_error(name, fault).to_json())
     else:
         await tools.store.models.settle(name, inspection=inspection)
+    reached(CrashPoint.MODEL_SETTLED)
 
 
 async def inspect_dataset(tools: Tools, name: str) -> None:
@@ -68,12 +71,14 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
         inspection = inspection.model_copy(update={"notes": inspection.notes + notes})
         if model is not None and model.inspection is not None:
             check_fit(inspection, model.inspection.inputs)
+        reached(CrashPoint.DATASET_INSPECTED)
     except Exception as fault:
         # As above.
         error = _as_error(name, fault).to_json()
         await tools.store.datasets.settle(name, create_ns=record.create_ns, error=error)
     else:
         await tools.store.datasets.settle(name, create_ns=record.create_ns, inspection=inspection)
+    reached(CrashPoint.DATASET_SETTLED)
 
 
 def _as_error(name: str, fault: Exception) -> EdgeconvError:

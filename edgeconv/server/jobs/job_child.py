@@ -18,6 +18,7 @@ from edgeconv.sandbox.child import Child
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.walls import Room, Walls
 from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.child_files import bring_in, take_out
 from edgeconv.server.jobs.child_words import error_of, progress_of
 from edgeconv.server.jobs.limit_deaths import ended_by_a_limit
@@ -76,6 +77,7 @@ class JobChild:
         self._times = times
         self._bundles: dict[str, Path] = {}
         self._steps = 0
+        self._heard = False
         self._warming: asyncio.Task[None] | None = None
         self._warming_word: tuple[float, str] = (-1.0, "")
         self._tell_warming: Tell | None = None
@@ -140,6 +142,11 @@ class JobChild:
         """
         return self._child.alive and self._locks.are_still_there
 
+    @property
+    def heard(self) -> bool:
+        """Whether it has said a word of the step that it was given last."""
+        return self._heard
+
     def warm(self) -> None:
         """Makes it load its libraries while nobody waits for it."""
         if self._warming is None:
@@ -159,19 +166,23 @@ class JobChild:
         """
         await self._warmed(order, tell)
         self._steps += 1
+        self._heard = False
         folder = self._folder / _OWN / f"step{self._steps}"
         scratch = self._folder / _OWN / f"scratch{self._steps}"
         try:
             folder.mkdir()
             scratch.mkdir()
             inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
+            reached(CrashPoint.INPUTS_BROUGHT)
             said = {
                 "do": "step", "kind": order.kind, "name": order.name,
                 "options": dict(order.options), "seed": order.seed, "inputs": inputs,
                 "folder": str(folder), "scratch": str(scratch),
             }  # fmt: skip
             done = await self._in_time(order, said, tell)
+            reached(CrashPoint.STEP_ANSWERED)
             files = await asyncio.to_thread(take_out, self._blobs, folder)
+            reached(CrashPoint.FILES_TAKEN)
         except EdgeconvError:
             # At once: it may be what fills the disk that the failure is to be written to.
             await asyncio.to_thread(remove_folder, folder)
@@ -234,6 +245,7 @@ class JobChild:
                     tell(fraction, words)
 
                 await self._child.send(said)
+                reached(CrashPoint.STEP_SENT)
                 return await self._answer(order, hear)
         except TimeoutError:
             await self._child.kill()
@@ -271,6 +283,7 @@ class JobChild:
         try:
             while True:
                 message = await self._child.receive()
+                self._heard = True
                 if "progress" in message:
                     tell(*await self._read(progress_of, message))
                 elif "done" in message:

@@ -64,7 +64,7 @@ async def _opened(state: Path) -> AsyncIterator[Collector]:
             )
         store = await Store.open(database_url("", folder.database), touch=lambda topics: None)
         try:
-            blobs = Blobs.local(folder.blobs, store.retention.touch_part)
+            blobs = Blobs.local(folder.blobs, store.retention.toucher())
             yield Collector(store, blobs, folder.scratch, grace_ns=0)
         finally:
             await store.close()

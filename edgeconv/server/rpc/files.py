@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.records import FileRecord, Files
 from edgeconv.server.rpc.bundles import MAX_PARTS, check_part
 from edgeconv.server.rpc.fields import PRINCIPAL, refuse
@@ -51,7 +52,9 @@ class FileService(files_pb2_grpc.FileServiceServicer):
         await asyncio.to_thread(self._tools.blobs.check_room, part.size_bytes)
         async with self._tools.gates.room_for(part.size_bytes):
             await self._tools.blobs.put(part, read_data(messages))
+        reached(CrashPoint.PART_STORED)
         await self._tools.store.senders.add(PRINCIPAL.get(), part.digest, part.size_bytes)
+        reached(CrashPoint.PART_KNOWN)
         return files_pb2.UploadPartResponse(digest=part.digest)
 
     async def DownloadFile(

@@ -39,7 +39,6 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Raw samples of a long benchmark are the largest answer."""
 
-MAX_CONNECTIONS = 4096
 MAX_STREAMS = 1000
 """Calls that one connection can have open; more wait at its other end."""
 
@@ -62,9 +61,9 @@ def build_server(tools: ServiceTools, token: str) -> grpc.aio.Server:
             ("grpc.keepalive_timeout_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.max_connection_idle_ms", 900_000),
-            ("grpc.server_handshake_timeout_ms", 20_000),
+            ("grpc.server_handshake_timeout_ms", 10_000),
             ("grpc.max_concurrent_streams", MAX_STREAMS),
-            ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+            ("grpc.max_allowed_incoming_connections", tools.gates.limits.most_connections),
         ],
     )
     files_pb2_grpc.add_FileServiceServicer_to_server(FileService(tools), server)

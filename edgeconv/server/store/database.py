@@ -46,8 +46,8 @@ _OUTAGE_PAUSE_S = 0.25
 _CUT_S = 1.0
 _OLD_MARK_NS = 7 * 24 * 3600 * NS_PER_S
 
-_MARK_LAST = sa.text(
-    "INSERT INTO commit_marks (mark, create_ns) SELECT :mark, :create_ns"
+_MARK_LAST = (
+    "INSERT INTO commit_marks (mark, create_ns) SELECT %s, %s"
     " WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
 )
 
@@ -57,11 +57,13 @@ class Transaction:
 
     Attributes:
         changed: Topics to touch once it is committed.
+        may_have_written: Whether it ran anything but queries.
     """
 
     def __init__(self, connection: sa.Connection, clock: Clock | None) -> None:
         self.connection = connection
         self.changed: set[str] = set()
+        self.may_have_written = False
         self._clock = clock
 
     @functools.cached_property
@@ -78,6 +80,7 @@ class Transaction:
 
     def execute(self, statement: sa.Executable) -> sa.CursorResult[Any]:
         """Runs a statement."""
+        self.may_have_written |= not isinstance(statement, sa.Select)
         return self.connection.execute(statement)
 
     def row(self, statement: sa.Executable) -> dict[str, Any] | None:
@@ -245,18 +248,6 @@ class Database:
         if not answer.cancelled() and answer.exception() is None:
             self._touch(answer.result()[1])
 
-    def run_blocking(self, work: Callable[[Transaction], R]) -> R:
-        """As `run`, for a thread that is none of the event loop's; tells nobody."""
-        piece = _Piece(work)
-        began = time.monotonic()
-        while True:
-            try:
-                return piece.submit(self._threads, self._transact).result()[0]
-            except Outage as outage:
-                if not self._goes_on(time.monotonic() - began):
-                    raise outage.told() from outage
-            time.sleep(random.uniform(0.0, 2 * _OUTAGE_PAUSE_S))
-
     async def forget_marks(self) -> None:
         """Drops the marks of commits that are known to have come to their end.
 
@@ -326,8 +317,9 @@ def _mark_first(tx: Transaction, mark: str) -> bool:
 
 def _mark_last(tx: Transaction, mark: str) -> bool:
     """Marks a transaction if it has written; one that has only read may be done anew."""
-    done = tx.connection.execute(_MARK_LAST, {"mark": mark, "create_ns": time.time_ns()})
-    return done.rowcount == 1
+    if not tx.may_have_written:
+        return False
+    return tx.connection.exec_driver_sql(_MARK_LAST, (mark, time.time_ns())).rowcount == 1
 
 
 class _News:

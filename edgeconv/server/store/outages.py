@@ -72,11 +72,17 @@ class Outage(Exception):
     detail: str
     refusal: EdgeconvError | None = None
 
+    def __str__(self) -> str:
+        return self.detail
+
     def told(self) -> EdgeconvError:
         """What is said to whoever waited; the log tells more."""
         if self.refusal is not None:
             return self.refusal
         if self.trouble is Trouble.UNWRITABLE:
+            known = disk_error(self, None, doing="writing the database")
+            if known is not None and known.reason is Reason.DISK_FULL:
+                return known
             return EdgeconvError(
                 Reason.STATE_UNWRITABLE,
                 "The server's database takes no writes.",
@@ -99,7 +105,7 @@ _SAID = {
 }
 
 
-def trouble_of(error: sa.exc.SQLAlchemyError) -> Trouble:
+def trouble_of(error: Exception) -> Trouble:
     """Why a transaction broke off with this error."""
     if isinstance(error, sa.exc.TimeoutError):
         return Trouble.SLOW
@@ -117,7 +123,7 @@ def trouble_of(error: sa.exc.SQLAlchemyError) -> Trouble:
     return Trouble.LOST if state.startswith(_LOST_CLASSES) else Trouble.FAULT
 
 
-def outage_of(error: sa.exc.SQLAlchemyError) -> Outage | None:
+def outage_of(error: Exception) -> Outage | None:
     """The outage that an error tells of; None for a fault of ours."""
     trouble = trouble_of(error)
     if trouble is Trouble.FAULT:

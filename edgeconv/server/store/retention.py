@@ -6,6 +6,7 @@ read: a row that was used since, or a blob that was touched since, stays.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,9 +62,15 @@ class Retention:
         """The time that all servers of the database agree on."""
         return tx.now_ns
 
-    def touch_part(self, part: PartRecord) -> None:
-        """As `touch`, from a thread that may block."""
-        self.database.run_blocking(lambda tx: touch(tx, {part.digest: part.size_bytes}))
+    def toucher(self) -> Callable[[PartRecord], None]:
+        """`touch` for threads that may block, beside the event loop that runs now."""
+        loop = asyncio.get_running_loop()
+
+        def touch_part(part: PartRecord) -> None:
+            touching = self.touch({part.digest: part.size_bytes})
+            asyncio.run_coroutine_threadsafe(touching, loop).result()
+
+        return touch_part
 
     @transaction
     def adopt(self, tx: Transaction, sizes: Mapping[str, int]) -> None:
