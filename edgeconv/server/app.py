@@ -130,7 +130,10 @@ async def serve(
         force = stack.enter_context(last_resort())
         folder = stack.enter_context(locked(settings.state))
         store, tools = await _open(settings, folder, stack)
-        life = Life(tools, dead_s=settings.executor_dead_s, alone=not settings.database)
+        life = Life(
+            store.executors, tools.executor,
+            dead_s=settings.executor_dead_s, alone=not settings.database,
+        )  # fmt: skip
         await life.begin()
         living = asyncio.create_task(life.go_on())
         stack.push_async_callback(_cancelled, living)
