@@ -130,10 +130,7 @@ async def serve(
         force = stack.enter_context(last_resort())
         folder = stack.enter_context(locked(settings.state))
         store, tools = await _open(settings, folder, stack)
-        life = Life(
-            store.executors, tools.executor,
-            dead_s=settings.executor_dead_s, alone=not settings.database,
-        )  # fmt: skip
+        life = Life(tools, dead_s=settings.executor_dead_s, alone=not settings.database)
         await life.begin()
         living = asyncio.create_task(life.go_on())
         stack.push_async_callback(_cancelled, living)
