@@ -10,16 +10,17 @@ import asyncio
 import logging
 import os
 import threading
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.quantities import NS_PER_S
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.engine import Engine, Job, Standing
 from edgeconv.server.jobs.runner import unfinished_jobs
 from edgeconv.server.jobs.tools import Tools
+from edgeconv.server.store.store import Store
 
 _LOG = logging.getLogger(__name__)
 
@@ -70,16 +71,19 @@ async def take_up(tools: Tools, engine: Engine) -> list[Standing]:
         What stood before.
     """
     standing = await engine.standing()
-    living = {tools.executor, *await tools.store.executors.others(tools.executor)}
-    dead = {each.executor for each in standing if each.executor} - living
+    names = {each.executor for each in standing if each.executor}
+    dead = await tools.store.executors.dead_among(names)
     todo = repairs(standing, dead, await unfinished_jobs(tools))
     for job in todo.cancel:
         await engine.cancel(job)
+    reached(CrashPoint.LEFT_JOBS_CANCELLED)
     for job in todo.resume:
         _LOG.info("taking up %s", job.resource)
     await engine.resume(todo.resume)
+    reached(CrashPoint.LEFT_JOBS_RESUMED)
     for job in todo.start:
         await engine.start(job)
+    reached(CrashPoint.LOST_JOBS_STARTED)
     return standing
 
 
@@ -95,15 +99,16 @@ class Life:
         self._tools = tools
         self._dead_s = dead_s
         self._alone = alone
-        self._beaten = self._steady = -1.0
+        self._silent_ns = round(dead_s * NS_PER_S)
 
     async def begin(self) -> None:
         """Makes this executor known."""
         executors = self._tools.store.executors
         await executors.enter(self._tools.executor)
+        reached(CrashPoint.EXECUTOR_KNOWN)
         if self._alone:
             await executors.declare_others_dead(self._tools.executor)
-        self._beaten = self._steady = time.monotonic()
+            reached(CrashPoint.OTHERS_DECLARED_DEAD)
 
     async def go_on(self) -> None:
         """Beats until this executor is declared dead.
@@ -122,24 +127,27 @@ class Life:
                 _LOG.exception("the heartbeat failed")
 
     async def judge(self) -> None:
-        """Declares dead who was silent for too long.
-
-        Not by one who did not hear the others itself: after the database was away, all have
-        been silent.
-        """
-        if self._alone or time.monotonic() - self._steady < self._dead_s:
+        """Declares dead who was silent for too long."""
+        if self._alone:
             return
-        silent_ns = round(self._dead_s * NS_PER_S)
         executors = self._tools.store.executors
-        for dead in await executors.declare_dead(self._tools.executor, silent_ns=silent_ns):
+        for dead in await executors.declare_dead(self._tools.executor, silent_ns=self._silent_ns):
             _LOG.warning("server %s is silent for %g s and taken for dead", dead, self._dead_s)
 
-    async def end(self) -> None:
-        """Takes this executor off, after its jobs have stopped."""
-        await self._tools.store.executors.retire(self._tools.executor)
+    async def end(self, store: Store) -> None:
+        """Takes this executor off, after its jobs have stopped.
+
+        Args:
+            store: One that does not wait for a lost database: the others will notice, too.
+        """
+        try:
+            await store.executors.retire(self._tools.executor)
+        except EdgeconvError as error:
+            _LOG.warning("the end of this server could not be written down: %s", error.message)
 
     async def _beat(self) -> None:
-        if not await self._tools.store.executors.beat(self._tools.executor):
+        executors = self._tools.store.executors
+        if not await executors.beat(self._tools.executor, silent_ns=self._silent_ns):
             raise EdgeconvError(
                 Reason.DECLARED_DEAD,
                 f"This server was silent for more than {self._dead_s:g} s, so another one took it"
@@ -148,10 +156,6 @@ class Life:
                 " database too slow.",
                 executor=self._tools.executor,
             )
-        now = time.monotonic()
-        if now - self._beaten > self._dead_s / 2:
-            self._steady = now
-        self._beaten = now
 
 
 @contextmanager

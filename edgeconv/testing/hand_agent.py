@@ -30,16 +30,20 @@ class HandAgent:
         runtimes: tuple[str, ...] = ("onnxruntime", "litert"),
     ) -> None:
         """`devices` is name → labels."""
-        self._stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(
-            channel
-        )
-        self._metadata = (("authorization", f"Bearer {token}"),)
+        self.call(channel, token)
         self._agent = agent
         self._place = place
         self._incarnation = new_id()
         self._devices = devices or {"devices/a": {}}
         self._runtimes = runtimes
         self.leases: list[agents_pb2.LeaseStatus] = []
+
+    def call(self, channel: grpc.aio.Channel, token: str) -> None:
+        """Speaks to this server from now on."""
+        self._stub: agents_pb2_grpc.AgentServiceAsyncStub = agents_pb2_grpc.AgentServiceStub(
+            channel
+        )
+        self._metadata = (("authorization", f"Bearer {token}"),)
 
     def restart(self) -> None:
         """Forgets all leases, as a fresh start of the agent does."""
@@ -85,9 +89,13 @@ class HandAgent:
             )
         )
 
+    def drop(self, lease: agents_pb2.Lease) -> None:
+        """Forgets a lease without a word."""
+        self.leases = [each for each in self.leases if each.lease != lease]
+
     def end(self, lease: agents_pb2.Lease, result: agents_pb2.LeaseResult) -> None:
         """Says at the next call how a lease ended."""
-        self.leases = [each for each in self.leases if each.lease != lease]
+        self.drop(lease)
         self.leases.append(agents_pb2.LeaseStatus(lease=lease, result=result))
 
     def fail(

@@ -3,9 +3,12 @@
 A "model" is one file, `model.json`, which says what the steps do with it:
 
     inspection   what inspecting tells; `QUICK_INSPECTION` by default
-    journal      path of a file that gets a line for each step that runs
-    steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing" or
-                 "disagree"
+    journal      path of a file that gets a line for each step that runs, see `JournalLine`
+    pause_s      each step takes a random time of at most so many seconds, so that what runs
+                 side by side ends in any order
+    steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing",
+                 "disagree", "fill": it writes until its disk is full, or "last": it is done,
+                 and the child ends without a word when it hears more
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
@@ -16,12 +19,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import struct
 import sys
 import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgeconv.base.digests import digest_json
 from edgeconv.base.errors import EdgeconvError, Reason
@@ -42,16 +48,51 @@ QUICK_INSPECTION: dict[str, Any] = {
 _GATE_S = 0.005
 
 
+class JournalLine(NamedTuple):
+    """A step that began.
+
+    Attributes:
+        step: Its name.
+        pid: The child that did it.
+        server: The process that the child belonged to.
+        order: Digest of what was to be done; the facts of the step's result name it, too.
+        time_ns: When, by the machine's clock.
+    """
+
+    step: str
+    pid: int
+    server: int
+    order: str
+    time_ns: int
+
+
+def read_journal(path: Path) -> list[JournalLine]:
+    """The steps that ran, in the order they began."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    said = [line.split() for line in lines]
+    return [JournalLine(s, int(pid), int(ppid), order, int(at)) for s, pid, ppid, order, at in said]
+
+
+def _write_journal(path: Path, step: str, order: str) -> None:
+    line = JournalLine(step, os.getpid(), os.getppid(), order, time.time_ns())
+    with path.open("a") as stream:
+        stream.write(" ".join(map(str, line)) + "\n")
+
+
 def main(channel: Channel) -> None:
     """Answers messages until the parent closes the channel."""
     model: dict[str, Any] = {}
+    is_last = False
     while (message := channel.receive()) is not None:
+        if is_last:
+            os._exit(9)
         if message["do"] == "warm":
             channel.send({"done": {}})
             continue
         model = _read_model(message["inputs"]) or model
         try:
             channel.send({"done": _do(message, model, channel)})
+            is_last = model.get("steps", {}).get(message["name"]) == "last"
         except EdgeconvError as error:
             channel.send({"failed": error.to_json()})
 
@@ -81,10 +122,11 @@ def _read_model(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
 def _do(message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
     name, folder = message["name"], Path(message["folder"])
     began_ns = time.monotonic_ns()
+    order = _order(message)
     if journal := model.get("journal"):
-        with Path(journal).open("a") as stream:
-            stream.write(f"{name} {os.getpid()}\n")
+        _write_journal(Path(journal), name, order)
     channel.send({"progress": 0.5, "message": f"at {name}"})
+    time.sleep(random.SystemRandom().uniform(0.0, model.get("pause_s", 0.0)))
     _misbehave(name, model, folder)
     said: dict[str, Any] = {"facts": {}, "effect": None, "agreement": None}
     kind = message["kind"]
@@ -99,9 +141,10 @@ def _do(message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel) 
         write_quick_samples(folder)
         said["agreement"] = _agreement(model.get("steps", {}).get(name) != "disagree")
     else:
-        _write_bundle(kind, message, folder)
+        _write_bundle(kind, order, folder)
         said["facts"] = {"model": dict(model), "format": _format(kind, message)}
         said["effect"] = {"step": name, "summary": f"{name} was done", "changed": 1}
+    said["facts"]["order"] = order
     took_ns = time.monotonic_ns() - began_ns
     return {**said, "wall_ns": took_ns, "peak_memory_bytes": 1 << 20}
 
@@ -132,13 +175,27 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
         case "hang":
             while True:
                 time.sleep(3600)
+        case "fill":
+            _fill(folder)
         case "link":
             (folder / "link.bin").symlink_to("/etc/passwd")
 
 
-def _write_bundle(kind: str, message: Mapping[str, Any], folder: Path) -> None:
-    inputs = {role: given["digest"] for role, given in message["inputs"].items()}
-    made = digest_json([message["name"], message["options"], message["seed"], inputs])
+def _fill(folder: Path) -> None:
+    """Writes until the disk is full, and dies of it."""
+    with (folder / "filling.bin").open("wb", buffering=0) as stream:
+        while stream.write(bytes(4096)) == 4096:
+            pass
+
+
+def _order(message: Mapping[str, Any]) -> str:
+    inputs = {role: [given["digest"], given["facts"]] for role, given in message["inputs"].items()}
+    return digest_json(
+        [message["kind"], message["name"], message["options"], message["seed"], inputs]
+    )
+
+
+def _write_bundle(kind: str, made: str, folder: Path) -> None:
     if kind == "reference":
         write_quick_samples(folder)
     elif kind in ("direct", "lowering", "finish"):
@@ -149,12 +206,24 @@ def _write_bundle(kind: str, message: Mapping[str, Any], folder: Path) -> None:
 
 def write_quick_samples(folder: Path) -> None:
     """The files that a reference step leaves for devices: samples, and outputs for them."""
-    import numpy as np
+    rng = random.Random(0)
+    inputs = [[rng.gauss(0.0, 1.0) for _ in range(4)] for _ in range(4)]
+    _write_npz(folder / "device_samples.npz", "x", (4, 1, 4), inputs)
+    doubled = [[2 * value for value in sample[:2]] for sample in inputs]
+    _write_npz(folder / "outputs.npz", "y", (4, 1, 2), doubled)
 
-    rng = np.random.default_rng(0)
-    inputs = rng.standard_normal((4, 1, 4)).astype(np.float32)
-    np.savez(folder / "device_samples.npz", x=inputs)
-    np.savez(folder / "outputs.npz", y=inputs[:, :, :2] * 2)
+
+def _write_npz(
+    path: Path, name: str, shape: tuple[int, ...], samples: Sequence[Sequence[float]]
+) -> None:
+    """An array of float32, as `numpy.savez` writes it; to load that library takes longest."""
+    header = repr({"descr": "<f4", "fortran_order": False, "shape": shape})
+    header = header.ljust(117) + "\n"
+    values = [value for sample in samples for value in sample]
+    with zipfile.ZipFile(path, "w") as archive:
+        member = zipfile.ZipInfo(f"{name}.npy")
+        array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+        archive.writestr(member, array + struct.pack(f"<{len(values)}f", *values))
 
 
 def _agreement(passed: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -19,17 +20,22 @@ from edgeconv.server.jobs.children import Children
 from edgeconv.server.jobs.runner import conversion_of
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.records import VariantRecord
+from edgeconv.server.retention.collector import Collector
 from edgeconv.server.rpc.conversions import ConversionService
+from edgeconv.server.rpc.gates import CallLimits, Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.store.conversions import NewConversion
 from edgeconv.server.store.database import dispatch
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.store import Store
+from edgeconv.testing.quick_steps import read_journal
 from edgeconv.testing.running_server import QuickService, quick_service
 from edgeconv.v1 import conversions_pb2 as pb
 
 ONE = "version: 1\ntargets: [onnx]\nvariants: {fp32: {}}"
 LIMIT_S = 20.0
+DEAD_S = 1.0
+"""A cancelled job's child is dead by then."""
 
 
 async def _queued(store: Store) -> str:
@@ -72,6 +78,7 @@ def test_a_caller_that_goes_half_way_leaves_no_job_behind(
         tools = ServiceTools(
             store, blobs, engine, Children(tmp_path / "scratch", blobs), changes,
             ProgressBoard(changes.touch), SystemClock(), 1, 1, {},
+            Gates(CallLimits()), Collector(store, blobs, tmp_path / "scratch"),
         )  # fmt: skip
         conversion = await _queued(store)
         job = conversion_of(conversion)
@@ -137,6 +144,49 @@ def _with_a_job_that_the_store_has_ended(
     asyncio.run(whole())
 
 
+def test_a_job_can_be_cancelled_at_any_time(tmp_path: Path) -> None:
+    recipe = "version: 1\ntargets: [onnx, tflite]\nvariants: {fp32: {}}"
+    seed = random.randrange(10**6)
+    moments = random.Random(seed)
+
+    async def scenario(service: QuickService) -> None:
+        cancelled = 0
+        for _ in range(8):
+            model = await service.model(pause_s=0.1)
+            ran = len(service.journal)
+            made = await service.client.create_conversion(model, recipe=recipe)
+            # Whatever it is at by then: this is no wait for anything.
+            await asyncio.sleep(moments.uniform(0.0, 0.4))
+            ended = await service.client.cancel_conversion(made.name)
+            if ended.state == pb.CONVERSION_STATE_CANCELLED:
+                cancelled += 1
+                lines = read_journal(tmp_path / "journal")[ran:]
+                # A child that had done all there was is kept.
+                if lines and lines[-1].step != "verify":
+                    await _until_gone(lines[-1].pid)
+            events = [e async for e in service.client.watch_conversion(made.name) if e.sequence]
+            assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+            states = [e.state_changed.state for e in events if e.HasField("state_changed")]
+            assert states[-1] == ended.state
+            assert len(states) == len(set(states)), (seed, states)
+            # Nothing of it is held.
+            again, _ = await service.convert(model, recipe)
+            assert again.state == pb.CONVERSION_STATE_SUCCEEDED, (seed, again)
+        assert cancelled, seed
+
+    async def whole() -> None:
+        async with quick_service(tmp_path) as service:
+            await scenario(service)
+
+    asyncio.run(whole())
+
+
+async def _until_gone(pid: int) -> None:
+    async with asyncio.timeout(DEAD_S):
+        while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0.005)
+
+
 async def _child_of(service: QuickService, step: str) -> int:
     """Waits until a step runs and gives its child's process."""
     path = service.folder / "journal"
@@ -144,7 +194,7 @@ async def _child_of(service: QuickService, step: str) -> int:
         while True:
             lines = path.read_text().splitlines() if path.exists() else []
             for line in lines:
-                name, pid = line.split()
+                name, pid, *_ = line.split()
                 if name == step:
                     return int(pid)
             await asyncio.sleep(0.01)

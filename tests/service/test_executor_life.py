@@ -49,11 +49,11 @@ def test_a_server_that_has_only_just_come_judges_no_one(tmp_path: Path) -> None:
             life = Life(tools, dead_s=DEAD_S, alone=False)
             await life.begin()
             await life.judge()
-            assert await executors.others("me") == ["silent"]
+            assert await executors.dead_among(["silent"]) == set()
             async with asyncio.timeout(LIMIT_S):
-                while await executors.others("me"):
+                while not await executors.dead_among(["silent"]):
                     await life.judge()
-            assert await executors.beat("me")
+            assert await executors.dead_among(["me"]) == set()
 
     asyncio.run(scenario())
 
@@ -63,7 +63,7 @@ def test_a_server_that_is_alone_on_its_state_folder_waits_for_no_one(tmp_path: P
         async with _tools(tmp_path, FakeClock()) as tools:
             await tools.store.executors.enter("killed")
             await Life(tools, dead_s=3600, alone=True).begin()
-            assert await tools.store.executors.others("") == ["me"]
+            assert await tools.store.executors.dead_among(["killed", "me"]) == {"killed"}
 
     asyncio.run(scenario())
 

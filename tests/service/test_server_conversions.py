@@ -14,6 +14,7 @@ import pytest
 from edgeconv.base.digests import digest_file
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.results.status import from_status
+from edgeconv.testing.quick_steps import read_journal
 from edgeconv.testing.running_server import QuickService, quick_service
 from edgeconv.v1 import conversions_pb2 as pb
 
@@ -322,6 +323,20 @@ def _child_pid(service: QuickService, folder: Path) -> int:
     raise AssertionError(f"no process works in {folder}")
 
 
+def test_a_kept_child_that_died_unnoticed_is_replaced(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        # It ends when it hears of the next step: too late for the server to know.
+        model = await service.model(steps={"verify": "last"})
+        await service.convert(model, ONE)
+        recipe = ONE.replace("fp32: {}", "fp32: {min_snr_db: 20}")
+        again, _ = await service.convert(model, recipe)
+        assert again.state == pb.CONVERSION_STATE_SUCCEEDED, again
+        first, second = (line.pid for line in read_journal(service.folder / "journal")[-2:])
+        assert first != second
+
+    play(scenario)
+
+
 def test_damaged_model_files_fail_the_conversion_and_say_so(play: Play, tmp_path: Path) -> None:
     async def scenario(service: QuickService) -> None:
         model = await service.model()
@@ -371,7 +386,7 @@ async def _until_running(service: QuickService, step: str) -> int:
         while True:
             lines = path.read_text().splitlines() if path.exists() else []
             for line in lines:
-                name, pid = line.split()
+                name, pid, *_ = line.split()
                 if name == step:
                     return int(pid)
             await asyncio.sleep(0.01)

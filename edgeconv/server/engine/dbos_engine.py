@@ -30,6 +30,7 @@ from dbos import (
     error,
 )
 
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.dbos_log import DbosNews
 from edgeconv.server.engine.engine import Job, JobKind, RunJob, Standing
 from edgeconv.server.engine.places import Places, Turn
@@ -185,6 +186,7 @@ class DbosEngine:
                 await self._enqueue(job, _BACK)
             elif not await self._attempts(job):
                 await self._begin(job, _BACK)
+        reached(CrashPoint.JOB_QUEUED)
 
     async def _resume(self, jobs: Sequence[Job]) -> None:
         async with self._lock:
@@ -295,6 +297,7 @@ class DbosEngine:
             turn = self._turns[attempt] = self._places.ask(job.kind, _rank_of(attempt))
         try:
             await turn.come()
+            reached(CrashPoint.JOB_TAKEN)
             await self._run(job)
         except Exception as fault:
             # The runner writes every end itself; what comes here is a fault of ours, and
@@ -303,6 +306,7 @@ class DbosEngine:
             return repr(fault)
         finally:
             turn.leave()
+        reached(CrashPoint.JOB_LEFT)
         return ""
 
     def note_workflow(self, attempt: str) -> None:

@@ -18,6 +18,7 @@ from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.completion import to_its_end
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.job_child import JobChild
 from edgeconv.server.jobs.step_time import StepTimes
 
@@ -120,11 +121,13 @@ class Children:
                 await child.end()
                 return
             await self._put(_Idle(child, model, jobs, _now()))
+            reached(CrashPoint.CHILD_KEPT)
 
     async def end(self, child: JobChild) -> None:
         """Ends a child that was taken, also when the caller is cancelled meanwhile."""
         self._jobs.pop(child, None)
         await to_its_end(child.end())
+        reached(CrashPoint.CHILD_ENDED)
 
     async def sweep(self, *, quiet: bool) -> None:
         """Ends children that were idle for too long, and starts one ahead of the next job.
@@ -140,6 +143,11 @@ class Children:
                 await idle.child.end()
         if quiet and _now() - self._last_job < self._idle_s:
             await self.prepare()
+
+    def folders(self) -> set[str]:
+        """Names of the folders that live children work in."""
+        children = [*self._jobs, *(idle.child for idle in self._idle)]
+        return {child.folder.name for child in children}
 
     async def close(self) -> None:
         """Ends all idle children, and keeps none from now on."""
@@ -157,9 +165,11 @@ class Children:
 
     async def _start(self) -> JobChild:
         folder = self._folder / new_id()
-        return await JobChild.start(
+        child = await JobChild.start(
             self._entry, folder, self._blobs, self._limits, self._room, self._times
         )
+        reached(CrashPoint.CHILD_STARTED)
+        return child
 
     async def _put(self, idle: _Idle) -> None:
         self._idle.append(idle)

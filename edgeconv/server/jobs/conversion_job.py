@@ -5,14 +5,17 @@ A step that fails ends the variants that need it; the others go on.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.plan import Plan, PlannedStep, PlannedVariant
 from edgeconv.recipe.specs import spec_of
 from edgeconv.results.effect import Note
 from edgeconv.sandbox.walls import Walls
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.graph import needs
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
@@ -43,25 +46,52 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
     attempt = await tools.store.conversions.begin(conversion, tools.executor)
     if attempt is None:
         return
+    reached(CrashPoint.ATTEMPT_BEGUN)
     record = await tools.store.conversions.get(conversion)
     assert record is not None
-    job = _Job(tools, record, attempt)
     try:
-        await job.run()
+        job = _Job(tools, record, attempt, _plan_of(record))
+        try:
+            await job.run()
+        finally:
+            # First, for the other waits.
+            tools.progress.forget(record.name)
+            await job.close()
     except _Superseded:
         # Cancelled, or another attempt has begun: what this one does counts no more.
         pass
-    except EdgeconvError as error:
-        await tools.store.conversions.fail(conversion, attempt, error)
-    except Exception:
+    except Exception as fault:
+        # First, for its files may be what fills the disk that the end is to be written to.
+        await job.close()
         # A fault of ours must still end the conversion, for whoever waits for it.
-        _LOG.exception("%s broke off", record.name)
-        fault = EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
-        await tools.store.conversions.fail(conversion, attempt, fault)
+        await tools.store.conversions.fail(conversion, attempt, _as_error(record.name, fault))
+        reached(CrashPoint.CONVERSION_FAILED)
     finally:
         # First, for the other waits.
         tools.progress.forget(record.name)
         await job.close()
+
+
+def _plan_of(record: ConversionRecord) -> Plan:
+    """The plan that was made with the conversion, maybe by an earlier version of edgeconv."""
+    try:
+        return Plan.model_validate(record.plan)
+    except ValueError as error:
+        raise EdgeconvError(
+            Reason.INTERNAL,
+            f"The plan of {record.name!r} was made by another version of edgeconv, and this one"
+            " can't read it.",
+            fix="Start the conversion again.",
+        ) from error
+
+
+def _as_error(name: str, fault: Exception) -> EdgeconvError:
+    if isinstance(fault, EdgeconvError):
+        return fault
+    _LOG.error("%s broke off", name, exc_info=fault)
+    return disk_error(fault, None) or EdgeconvError(
+        Reason.INTERNAL, "The server failed; its log says where."
+    )
 
 
 class _Superseded(Exception):
@@ -69,22 +99,24 @@ class _Superseded(Exception):
 
 
 class _Job:
-    def __init__(self, tools: Tools, record: ConversionRecord, attempt: int) -> None:
+    def __init__(self, tools: Tools, record: ConversionRecord, attempt: int, plan: Plan) -> None:
         self._tools = tools
         self._record = record
         self._attempt = attempt
-        self._plan = Plan.model_validate(record.plan)
-        self._needs = needs(self._plan)
+        self._plan = plan
+        self._needs = needs(plan)
         self._model = record.inputs["source"].digest
         self._done: dict[str, StepCome] = {}
         self._keys: dict[str, str] = {}
         self._pending: set[str] = set()
+        self._to_measure = False
         self._child: JobChild | None = None
 
     async def run(self) -> None:
         view = await self._tools.store.conversions.view(self._record.id)
         assert view is not None
         self._pending = {v.name for v in view.variants if v.state == "pending"}
+        self._to_measure = any(v.state == "verified" for v in view.variants)
         repairs = 0
         while (damaged := await self._run_steps()) is not None:
             repairs += 1
@@ -95,6 +127,7 @@ class _Job:
             self._record.id, self._attempt,
             samples=files.get(SAMPLES_FILE), outputs=files.get(OUTPUTS_FILE),
         )  # fmt: skip
+        reached(CrashPoint.STEPS_FINISHED)
 
     async def close(self) -> None:
         """Ends the child, or keeps it for the next job on the model when all went well."""
@@ -103,10 +136,14 @@ class _Job:
             await self._tools.children.end(child)
 
     async def _run_steps(self) -> EdgeconvError | None:
-        """Does all steps that a pending variant needs; a damaged result ends it early."""
+        """Does all steps that a pending variant needs; a damaged result ends it early.
+
+        Devices need the reference's samples, also where an earlier attempt made all variants.
+        """
         for step in self._plan.steps:
             waiting = {name for name in self._pending if step.id in self._needs[name]}
-            if not waiting or step.id in self._done:
+            for_devices = self._to_measure and step.id == self._plan.reference
+            if step.id in self._done or not (waiting or for_devices):
                 continue
             try:
                 self._done[step.id] = await self._do(step)
@@ -132,23 +169,47 @@ class _Job:
             cpu_class=self._tools.cpu_class,
         )
         self._keys[step.id] = key
-        return await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        if come.reused and not await self._is_stored(come.output):
+            await self._tools.store.steps.forget(key)
+            come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        return come
+
+    async def _is_stored(self, output: StepOutput) -> bool:
+        """Whether the bytes of a remembered result are there; somebody may have removed them."""
+        parts = {part.digest: part.size_bytes for file in output.files for part in file.parts}
+        # First, so that what is found stays until the conversion refers to it.
+        await self._tools.store.retention.touch(parts)
+        return await asyncio.to_thread(lambda: all(map(self._tools.blobs.holds, parts)))
 
     async def _make(self, step: PlannedStep, inputs: dict[str, Bundle]) -> StepOutput:
         self._check(await self._tell(step.id, "started"))
-        if self._child is None or not self._child.alive:
-            await self.close()
-            self._child = await self._tools.children.take(self._model)
-            await self._note_walls(await self._child.walls())
+        reached(CrashPoint.STEP_TOLD)
 
         def tell(fraction: float, message: str) -> None:
             self._tools.progress.say(self._record.name, step.id, fraction, message)
 
         order = StepOrder(step.kind, step.name, step.options, step.seed, inputs)
-        files, said = await self._child.run(order, tell)
+        child = await self._living_child()
+        try:
+            files, said = await child.run(order, tell)
+        except EdgeconvError as error:
+            if error.reason is not Reason.CHILD_DIED or child.heard:
+                raise
+            # One that was kept may have died before this step, and nobody had noticed.
+            _LOG.warning("step %s is given a new child: %s", step.id, error.message)
+            child = await self._living_child()
+            files, said = await child.run(order, tell)
         self._tools.progress.forget(self._record.name, step.id)
-        self._child.keep(files_digest(files), said.pop("folder"))
+        child.keep(files_digest(files), said.pop("folder"))
         return StepOutput.model_validate({"files": files, **said})
+
+    async def _living_child(self) -> JobChild:
+        if self._child is None or not self._child.alive:
+            await self.close()
+            self._child = await self._tools.children.take(self._model)
+            await self._note_walls(await self._child.walls())
+        return self._child
 
     async def _note_walls(self, walls: Walls) -> None:
         """Whoever reads the result learns that the model was read with less around it."""
@@ -178,6 +239,7 @@ class _Job:
         body = _step_event(step.id, "reused" if come.reused else "done", effect, output.wall_ns)
         store = self._tools.store.conversions
         self._check(await store.step_ended(self._record.id, self._attempt, report, body))
+        reached(CrashPoint.STEP_REPORTED)
         for variant in self._plan.variants:
             if variant.verify == step.id and variant.name in self._pending:
                 await self._variant_made(variant, output)
@@ -197,7 +259,9 @@ class _Job:
         )
         store = self._tools.store.conversions
         self._check(await store.variant_made(self._record.id, self._attempt, made))
+        reached(CrashPoint.VARIANT_MADE)
         self._pending.discard(variant.name)
+        self._to_measure = self._to_measure or error is None
 
     async def _step_failed(
         self, step: PlannedStep, waiting: set[str], error: EdgeconvError
@@ -207,6 +271,7 @@ class _Job:
         errors = {name: error.to_json() for name in sorted(waiting)}
         store = self._tools.store.conversions
         self._check(await store.fail_variants(self._record.id, self._attempt, errors))
+        reached(CrashPoint.VARIANTS_FAILED)
         self._pending -= waiting
 
     async def _forget_damaged(self, error: EdgeconvError) -> bool:
@@ -219,6 +284,7 @@ class _Job:
         ]
         for step in damaged:
             await self._tools.store.steps.forget(self._keys[step])
+            reached(CrashPoint.RESULT_FORGOTTEN)
             del self._done[step]
         return bool(damaged)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
 from edgeconv.recipe.dataset_fit import check_fit
 from edgeconv.recipe.inspection import DatasetInspection, Inspection
 from edgeconv.recipe.specs import StepKind, spec_of
 from edgeconv.sandbox.child import OUT_OF_MEMORY
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
 from edgeconv.server.jobs.memo import once
@@ -18,7 +20,7 @@ from edgeconv.server.records import DatasetRecord, ModelVersionRecord, StepOutpu
 
 _LOG = logging.getLogger(__name__)
 
-_OUR_FAULTS = (Reason.BLOB_DAMAGED, Reason.INTERNAL)
+_OUR_FAULTS = (Reason.BLOB_DAMAGED, Reason.INTERNAL, Reason.DISK_FULL, Reason.DISK_FAILED)
 
 
 async def inspect_model(tools: Tools, name: str) -> None:
@@ -37,11 +39,13 @@ async def inspect_model(tools: Tools, name: str) -> None:
         )
         inspection = Inspection.model_validate(output.facts["inspection"])
         inspection = inspection.model_copy(update={"notes": inspection.notes + notes})
+        reached(CrashPoint.MODEL_INSPECTED)
     except Exception as fault:
         # A fault of ours must still end the inspection, for whoever waits for it.
         await tools.store.models.settle(name, error=_as_error(name, fault).to_json())
     else:
         await tools.store.models.settle(name, inspection=inspection)
+    reached(CrashPoint.MODEL_SETTLED)
 
 
 async def inspect_dataset(tools: Tools, name: str) -> None:
@@ -67,18 +71,20 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
         inspection = inspection.model_copy(update={"notes": inspection.notes + notes})
         if model is not None and model.inspection is not None:
             check_fit(inspection, model.inspection.inputs)
+        reached(CrashPoint.DATASET_INSPECTED)
     except Exception as fault:
         # As above.
         error = _as_error(name, fault).to_json()
         await tools.store.datasets.settle(name, create_ns=record.create_ns, error=error)
     else:
         await tools.store.datasets.settle(name, create_ns=record.create_ns, inspection=inspection)
+    reached(CrashPoint.DATASET_SETTLED)
 
 
 def _as_error(name: str, fault: Exception) -> EdgeconvError:
     """What ends an inspection: a fault of the server's own is not laid at the file's door."""
     if not isinstance(fault, EdgeconvError):
-        known = EdgeconvError(Reason.INTERNAL, "its log says where.")
+        known = disk_error(fault, None) or EdgeconvError(Reason.INTERNAL, "its log says where.")
     elif fault.reason in _OUR_FAULTS:
         known = fault
     else:
@@ -87,7 +93,8 @@ def _as_error(name: str, fault: Exception) -> EdgeconvError:
     error = EdgeconvError(
         known.reason,
         f"The server failed, which says nothing about {name!r}: {known.message}",
-        fix="Send the same files again as a new version or dataset; they are read anew.",
+        fix=known.fix
+        or "Send the same files again as a new version or dataset; they are read anew.",
     )
     error.metadata = dict(known.metadata)
     return error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.records import StepOutput
 from edgeconv.server.store.steps import Claim, StepBusy, StepClaim, StepDone, StepGivenUp
@@ -59,9 +60,11 @@ async def once(
                 fix="The model may need more memory than this machine has.",
                 step=name,
             )
+        reached(CrashPoint.STEP_CLAIMED)
         output = await make()
         if await tools.store.steps.finish(key, claim_now.token, output):
             held.clear()
+            reached(CrashPoint.STEP_RECORDED)
             return StepCome(output, False)
         # Another executor took this one for dead. Its result is the one that counts.
         winner = await tools.store.steps.output(key)
@@ -73,6 +76,7 @@ async def once(
     finally:
         for token in held:
             await _to_the_end(tools.store.steps.release(key, token))
+            reached(CrashPoint.STEP_RELEASED)
 
 
 async def _to_the_end(work: Awaitable[T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgeconv.base.quantities import NS_PER_S
 from edgeconv.results.status import from_status, to_status
 from edgeconv.server.blobs.blobs import MAX_PART_BYTES
 from edgeconv.server.changes import QUEUE
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.measured import MAX_RESULT_BYTES, LeaseOutcome, take_outcome
 from edgeconv.server.records import BenchmarkRecord, DeviceState, FailureOwner, FileRecord
 from edgeconv.server.rpc import messages
@@ -52,6 +54,8 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
             while True:
                 w.clear()
                 answer = await self._tools.store.fleet.answer(word)
+                if answer.assigned:
+                    reached(CrashPoint.BENCHMARK_LEASED)
                 left_ns = deadline_ns - self._tools.clock.monotonic_ns()
                 news = answer.assigned or answer.revoked or acknowledged or word.leaving
                 if news or left_ns <= 0:
@@ -87,12 +91,15 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         if not 1 <= header.size_bytes <= MAX_RESULT_BYTES:
             raise refuse("header.size_bytes", f"is not within 1 to {MAX_RESULT_BYTES} (256 MiB)")
         record = await self._leased(header.lease, "header.lease")
+        await asyncio.to_thread(self._tools.blobs.check_room, header.size_bytes)
         async with self._tools.gates.room_for(min(header.size_bytes, MAX_PART_BYTES)):
             file = await self._tools.blobs.put_stream(
                 header.role, header.digest, header.size_bytes, read_data(incoming)
             )
+        reached(CrashPoint.RESULT_STORED)
         await self._leased(header.lease, "header.lease")
         await self._tools.store.fleet.add_file(record.id, header.lease.token, file)
+        reached(CrashPoint.RESULT_KNOWN)
         return agents_pb2.UploadResultResponse(digest=file.digest)
 
     async def _leased(self, lease: agents_pb2.Lease, field: str) -> BenchmarkRecord:
@@ -112,6 +119,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
             await take_outcome(
                 self._tools.store, self._tools.blobs, benchmark, each.lease.token, outcome
             )
+            reached(CrashPoint.OUTCOME_TAKEN)
             taken.append(each.lease)
         return taken
 

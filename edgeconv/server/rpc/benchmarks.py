@@ -9,6 +9,7 @@ from typing import Any
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
 from edgeconv.recipe.plan import Plan
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.conversion_job import OUTPUTS_FILE, SAMPLES_FILE
 from edgeconv.server.records import BenchmarkRecord, FileRecord
 from edgeconv.server.rpc import messages
@@ -57,6 +58,7 @@ class BenchmarkService(benchmarks_pb2_grpc.BenchmarkServiceServicer):
             samples, outputs,
         )  # fmt: skip
         benchmark = await store.fleet.create(new, call)
+        reached(CrashPoint.BENCHMARK_CREATED)
         return benchmarks_pb2.CreateBenchmarkResponse(
             benchmark=messages.benchmark(await self._read(benchmark))
         )

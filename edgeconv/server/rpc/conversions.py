@@ -8,6 +8,7 @@ from typing import Any
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
 from edgeconv.server.completion import to_its_end
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.runner import conversion_of
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.device_selectors import check_matched
@@ -34,9 +35,15 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         new = await prepare_conversion(self._tools.store, request, self._tools.toolchain)
         if new.device_selector != "none":
             await check_matched(self._tools, new.device_selector)
+        parts = {
+            part["digest"]: part["size_bytes"]
+            for each in new.inputs.values() for file in each["files"] for part in file["parts"]
+        }  # fmt: skip
+        await self._tools.store.retention.touch(parts)
         conversion, _ = await self._tools.store.conversions.create(
             new, call, self._tools.gates.conversions
         )
+        reached(CrashPoint.CONVERSION_CREATED)
         # Not only when it is new: the same call may have been broken off before the start.
         # One that has ended is left as it is by its job.
         await self._tools.engine.start(conversion_of(conversion))
@@ -112,9 +119,11 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
 
     async def _cancel(self, conversion: str) -> None:
         await self._tools.store.conversions.cancel(conversion)
+        reached(CrashPoint.CONVERSION_CANCELLED)
         # Also when it had ended: its job may run all the same where a server was cut off here.
         job = conversion_of(conversion)
         await self._tools.engine.cancel(job)
+        reached(CrashPoint.JOB_CANCELLED)
         self._tools.progress.forget(job.resource, _QUEUE)
 
     async def _view(self, conversion: str) -> conversions_pb2.Conversion:

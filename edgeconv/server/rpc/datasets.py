@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.runner import inspection_of
 from edgeconv.server.records import DatasetRecord
 from edgeconv.server.rpc import messages
@@ -57,6 +58,7 @@ class DatasetService(datasets_pb2_grpc.DatasetServiceServicer):
         record, _ = await store.datasets.create(
             dataset, files, model_version, call, self._tools.gates.datasets
         )
+        reached(CrashPoint.DATASET_CREATED)
         # Not only when it is new: the same call may have been broken off before the start.
         if record.state == "inspecting":
             await self._tools.engine.start(inspection_of(record.name))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from edgeconv.base.ids import parse_name
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.runner import inspection_of
 from edgeconv.server.records import ModelVersionRecord
 from edgeconv.server.rpc import messages
@@ -61,6 +62,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         record, _ = await self._tools.store.models.create(
             model, files, call, self._tools.gates.models
         )
+        reached(CrashPoint.MODEL_CREATED)
         # Not only when it is new: the same call may have been broken off before the start.
         if record.state == "inspecting":
             await self._tools.engine.start(inspection_of(record.name))

@@ -1,0 +1,264 @@
+"""Servers that are killed one after another while jobs go through them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeconv.server.crash_points import CrashPoint
+from edgeconv.testing.crashes.caller import Caller
+from edgeconv.testing.crashes.cases import (
+    Case,
+    all_made,
+    case,
+    damaged,
+    endless,
+    measured_late,
+    probe,
+    real,
+    repairing,
+)
+from edgeconv.testing.crashes.device import TirelessAgent
+from edgeconv.testing.crashes.findings import (
+    Expected,
+    Findings,
+    check_ends,
+    check_runs,
+    check_tokens,
+    elsewhere_s,
+)
+from edgeconv.testing.crashes.outputs import (
+    Stored,
+    damaged_blobs,
+    job_outputs,
+    step_outputs,
+)
+from edgeconv.testing.crashes.reach import Reach
+from edgeconv.testing.crashes.servers import Death, Kill, Servers
+from edgeconv.testing.crashes.store_edits import damage_artifact, spoil_plan, state_of
+from edgeconv.testing.quick_steps import read_journal
+
+CALLERS = 3
+NEEDS_ONE_SERVER = (CrashPoint.RESULT_FORGOTTEN, CrashPoint.CONVERSION_FAILED)
+"""What leads there is done while no server runs."""
+
+_WITH_DATASET = (
+    CrashPoint.DATASET_CREATED,
+    CrashPoint.DATASET_INSPECTED,
+    CrashPoint.DATASET_SETTLED,
+    CrashPoint.CHILD_ENDED,
+)
+_DRAIN_S = 300.0
+_LOOK_S = 0.05
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        stored: What stands in the store.
+        jobs: Those whose outputs an undisturbed server has to give as well.
+        findings: What is wrong, without a look at the outputs.
+        elsewhere_s: From each death until a step that was under way is begun again.
+    """
+
+    stored: Stored
+    jobs: list[Case]
+    deaths: list[Death]
+    findings: Findings
+    elsewhere_s: list[float]
+
+
+class Trial:
+    """A store, its servers, and jobs that go through them.
+
+    Args:
+        folder: Empty; all lies there.
+        feed: Whether jobs come all the time, and not only those that lead to a point.
+        database: URL of an empty database for two servers; empty for one and its own.
+        real_steps: Whether conversions are real ones.
+        settings: More settings of the servers.
+        patience_s: How long a server may take to come to the point where it is to die.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        feed: bool = True,
+        database: str = "",
+        real_steps: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        patience_s: float = 60.0,
+    ) -> None:
+        self._folder = folder
+        self._reach = Reach()
+        self._servers = Servers(
+            folder, self._reach, database=database, real=real_steps, settings=settings,
+            patience_s=patience_s,
+        )  # fmt: skip
+        self._caller = Caller(self._reach, folder)
+        self._agent = TirelessAgent(self._reach)
+        self._real = real_steps
+        self._feeders_wanted = CALLERS if feed else 0
+        self._feeders: list[asyncio.Task[None]] = []
+        self._ends = asyncio.Event()
+        self._numbers = itertools.count()
+        self._jobs: list[Case] = []
+        self._broken_off: set[str] = set()
+        self._rerun: set[str] = set()
+        self._deaths: list[Death] = []
+        self._led: list[asyncio.Task[None]] = []
+
+    async def run(self, kills: Sequence[Kill]) -> Outcome:
+        """Kills servers so, lets the last one finish, and looks at what there is.
+
+        The outputs are there to be compared with those of `undisturbed`.
+        """
+        async with self._at_work():
+            for number, kill in enumerate(kills):
+                await self._prepare(number, kill)
+                self._deaths.append(await self._live(number, kill))
+            async with self._servers.living():
+                self._ends.set()
+                # What has not ended by then is found in the store.
+                await _ended([*self._led, *self._feeders])
+        return await self._look()
+
+    async def undisturbed(self, jobs: Iterable[Case]) -> Expected:
+        """What a server makes of jobs that nobody kills."""
+        async with self._at_work(), self._servers.living():
+            left = iter(jobs)
+
+            async def some() -> None:
+                for each in left:
+                    await self._caller.do(each)
+                    if each.late:
+                        await self._caller.measure(each)
+
+            await asyncio.gather(*[some() for _ in range(CALLERS)])
+        stored = await self._servers.read()
+        return Expected(job_outputs(stored), step_outputs(stored))
+
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._servers.open())
+            self._agent_works = asyncio.create_task(self._agent.run())
+            stack.push_async_callback(_cancelled, self._agent_works)
+            for _ in range(self._feeders_wanted):
+                task = asyncio.create_task(self._go_on_feeding())
+                self._feeders.append(task)
+                stack.push_async_callback(_cancelled, task)
+            yield
+
+    async def _go_on_feeding(self) -> None:
+        await self._agent.heard.wait()
+        while not self._ends.is_set():
+            await self._do(case(next(self._numbers)))
+
+    async def _do(self, job: Case) -> None:
+        self._jobs.append(job)
+        await self._caller.do(job)
+
+    async def _live(self, number: int, kill: Kill) -> Death:
+        if self._agent_works.done():
+            # Without it, benchmarks wait for ever, and nobody says why.
+            self._agent_works.result()
+
+        async def lead() -> None:
+            self._led.append(asyncio.create_task(self._lead(number, kill)))
+
+        return await self._servers.live(kill, lead)
+
+    async def _prepare(self, number: int, kill: Kill) -> None:
+        """Does what must have happened before a server can come to a point."""
+        servers = self._servers
+        if kill.point == CrashPoint.RESULT_FORGOTTEN:
+            async with servers.living():
+                await self._do(damaged(number))
+            self._rerun.add(
+                await asyncio.to_thread(
+                    damage_artifact, servers.url, servers.blobs, damaged(number).name
+                )
+            )
+        elif kill.point == CrashPoint.CONVERSION_FAILED:
+            async with servers.living():
+                conversion = await self._break_off(endless(number))
+                await self._until_begun(conversion)
+            await asyncio.to_thread(spoil_plan, servers.url, conversion)
+        elif kill.point == CrashPoint.BENCHMARK_CREATED:
+            async with servers.living():
+                await self._do(measured_late(number))
+
+    async def _lead(self, number: int, kill: Kill) -> None:
+        """Leads a server to where it is to die."""
+        if self._real:
+            return await self._do(real(number))
+        await self._agent.heard.wait()
+        match kill.point:
+            case CrashPoint.CONVERSION_CANCELLED | CrashPoint.JOB_CANCELLED:
+                await self._caller.cancel(await self._break_off(endless(number)))
+            case CrashPoint.RESULT_FORGOTTEN:
+                await self._do(repairing(number))
+            case CrashPoint.BENCHMARK_CREATED:
+                await self._caller.measure(measured_late(number))
+            case CrashPoint.VARIANT_MADE:
+                await self._do(all_made(number))
+            case _:
+                # The child that read a dataset is not kept.
+                dataset = kill.point in _WITH_DATASET
+                await self._do(probe(number, dataset=dataset))
+
+    async def _break_off(self, job: Case) -> str:
+        self._broken_off.add(job.name)
+        return await self._caller.start(job)
+
+    async def _until_begun(self, conversion: str) -> None:
+        async with asyncio.timeout(_DRAIN_S):
+            while await asyncio.to_thread(state_of, self._servers.url, conversion) == "queued":
+                await asyncio.sleep(_LOOK_S)
+
+    async def _look(self) -> Outcome:
+        servers = self._servers
+        stored = await servers.read()
+        journal = read_journal(self._folder / "journal")
+        findings = check_ends(stored)
+        findings.add(check_tokens(stored, self._deaths, self._rerun))
+        if not self._real:
+            findings.add(
+                check_runs(stored, journal, ended_ns=servers.ended_ns, may_run_again=self._rerun)
+            )
+        for left in servers.orphans:
+            findings.orphans += await left
+        bad = await asyncio.to_thread(damaged_blobs, stored, servers.blobs)
+        findings.missing += [f"the bytes of {digest}" for digest in bad]
+        findings.unfinished += [
+            f"the events of {name} came as {told}"
+            for name, told in self._caller.told.items()
+            if told != list(range(1, len(told) + 1))
+        ]
+        return Outcome(
+            stored, [job for job in self._jobs if job.name not in self._broken_off],
+            self._deaths, findings, elsewhere_s(journal, servers.ended_ns),
+        )  # fmt: skip
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    done, late = await asyncio.wait(tasks, timeout=_DRAIN_S) if tasks else (set(), set())
+    for task in late:
+        await _cancelled(task)
+    for task in done:
+        task.result()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
