@@ -24,8 +24,8 @@ from edgeconv.server.retention.collector import Collector
 from edgeconv.server.rpc.conversions import ConversionService
 from edgeconv.server.rpc.gates import CallLimits, Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
+from edgeconv.server.store.connections import dispatch
 from edgeconv.server.store.conversions import NewConversion
-from edgeconv.server.store.database import dispatch
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.store import Store
 from edgeconv.testing.quick_steps import read_journal
