@@ -10,9 +10,9 @@ from edgeconv.base.errors import EdgeconvError
 LONGEST = 700
 _INTERNALS = re.compile(
     r"""0x[0-9a-f]{6,}                        # where an object lay in memory
-    | [\w/.-]+\.(?:py|cc|cpp|cu|h):\d        # a line of somebody's code
+    | [\w/.-]+\.(?:py|cc|cpp|cu|h)"?:\d        # a line of somebody's code
     | /(?:tmp|home|usr|root|work|project|opt|site-packages)/[\w.-]+/   # a folder of this machine
-    | Traceback\ \(most\ recent | \bFakeTensor | <class\ '
+    | Traceback\ \(most\ recent | \bFakeTensor
     """,
     re.VERBOSE,
 )

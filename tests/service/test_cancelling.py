@@ -24,10 +24,11 @@ from edgeconv.server.retention.collector import Collector
 from edgeconv.server.rpc.conversions import ConversionService
 from edgeconv.server.rpc.gates import CallLimits, Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
-from edgeconv.server.store.connections import dispatch
+from edgeconv.server.store.connections import TimeLimits, dispatch
 from edgeconv.server.store.conversions import NewConversion
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.store import Store
+from edgeconv.server.store.urls import database_url
 from edgeconv.testing.quick_steps import read_journal
 from edgeconv.testing.running_server import QuickService, quick_service
 from edgeconv.v1 import conversions_pb2 as pb
@@ -72,7 +73,7 @@ def test_a_caller_that_goes_half_way_leaves_no_job_behind(
         )
         engine = await DbosEngine.open(
             "me", run, {JobKind.INSPECTION: 1, JobKind.CONVERSION: 1},
-            database=dispatch(f"sqlite:///{tmp_path / 'dispatch'}"), poll_s=0.02,
+            database=dispatch(database_url("", tmp_path / "dispatch"), TimeLimits()), poll_s=0.02,
         )  # fmt: skip
         blobs = Blobs.local(tmp_path / "blobs")
         tools = ServiceTools(

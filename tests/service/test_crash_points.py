@@ -36,4 +36,5 @@ def test_wherever_a_server_dies_the_outputs_are_those_of_an_undisturbed_one(
     outcome = asyncio.run(scenario())
     assert outcome.findings.all == []
     assert [death.point for death in outcome.deaths] == list(CrashPoint)
-    assert len(outcome.jobs) >= len(CrashPoint) - 5
+    # A server that dies before it listens is led nowhere.
+    assert len(outcome.jobs) > len(CrashPoint) / 2

@@ -90,7 +90,9 @@ def test_what_was_just_sent_or_made_stays(play: Play, tmp_path: Path) -> None:
         assert not collected.removed
         assert stored(tmp_path) == before
         assert collected.kept_bytes == sum(
-            path.stat().st_size for path in (tmp_path / "state/blobs").rglob("*") if path.is_file()
+            path.stat().st_size
+            for path in (tmp_path / "state/blobs/sha256").rglob("*")
+            if path.is_file()
         )
         assert collected.waiting_bytes == sent.stat().st_size
         assert collected.over_cap_bytes == collected.kept_bytes

@@ -47,7 +47,7 @@ def _words(state: Path, *words: str, code: int = 0) -> str:
 
 
 def _blobs(state: Path) -> list[Path]:
-    return [path for path in StateFolder(state).blobs.rglob("*") if path.is_file()]
+    return [path for path in (StateFolder(state).blobs / "sha256").rglob("*") if path.is_file()]
 
 
 def test_a_running_server_does_it_and_a_stopped_one_leaves_it_to_the_command(

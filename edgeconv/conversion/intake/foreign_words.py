@@ -8,6 +8,7 @@ _PLACE_IN_CODE = re.compile(
     r"(?:\[enforce fail at )?[\w./-]+\.(?:cpp|cc|cu|h):\d+\]?"
     r"(?:: \w+: Assertion `[^`]*` failed)?[\s:.]*"
 )
+_ASSERTION = re.compile(r' INTERNAL ASSERT FAILED at "[^"]*":\d+, please report a bug to PyTorch\.')
 
 
 def first_words(error: BaseException, most: int = 200) -> str:
@@ -16,5 +17,6 @@ def first_words(error: BaseException, most: int = 200) -> str:
     Where an exception has no words but a key, or none at all, its type stands before them.
     """
     lines = str(error).strip().splitlines()
-    words = _PLACE_IN_CODE.sub("", lines[0])[:most] if lines else ""
+    line = _ASSERTION.sub(" does not hold.", lines[0]) if lines else ""
+    words = _PLACE_IN_CODE.sub("", line)[:most].strip()
     return words if " " in words else f"{type(error).__name__} {words}".strip()

@@ -11,7 +11,8 @@ from pathlib import Path
 from edgeconv.testing.quick_steps import write_quick_model
 from edgeconv.testing.tiny_files import write_dense_onnx
 
-MOST_PAUSE_S = 0.03
+MOST_PAUSE_S = 0.1
+"""Most of the time a step is under way, so that a kill at a random time meets one."""
 JOBS_A_MODEL = 3
 
 _HEAD = "version: 1\ntargets: [onnx, tflite]\nvariants: "

@@ -227,7 +227,8 @@ def _check_model(model: dict[str, Any]) -> None:
             _check_target(str(entry["as_operator"]), "as_operator")
         if "target" in entry and "inputs" in entry:
             _check_target(str(entry["target"]), str(entry.get("name") or entry["target"]))
-            metadata = entry.get("metadata") or {}
+            said = entry.get("metadata")
+            metadata = said if isinstance(said, dict) else {}
             entry["metadata"] = {key: metadata[key] for key in _KEPT_METADATA & metadata.keys()}
         for spec in ("in_spec", "out_spec"):
             if entry.get(spec):

@@ -16,10 +16,12 @@ from edgeconv.conversion.intake.foreign_words import first_words
         (RuntimeError("/__w/build/Register.cpp:5710: sizes expected"), "sizes expected"),
         (RuntimeError("/p/inliner.cc:418: GetType: Assertion `false` failed: Type unknown for m"),
          "Type unknown for m"),
+        (RuntimeError('x INTERNAL ASSERT FAILED at "a.h":5, please report a bug to PyTorch. n'),
+         "x does not hold. n"),
         (KeyError("x"), "KeyError 'x'"),
         (AssertionError(), "AssertionError"),
         (ValueError("axis 3.5: 2 is not in a.head: 12"), "axis 3.5: 2 is not in a.head: 12"),
-        (ValueError("so " * 100), ("so " * 100)[:200]),
+        (ValueError("so " * 100), ("so " * 100)[:200].strip()),
     ],
 )  # fmt: skip
 def test_what_is_said_of_an_exception(error: Exception, said: str) -> None:

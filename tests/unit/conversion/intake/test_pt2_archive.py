@@ -346,6 +346,18 @@ def test_a_header_whose_name_is_the_file_itself_is_told_shortly(
     assert len(error.message) < 300
 
 
+@pytest.mark.parametrize("metadata", [7, "x", [["nn_module_stack"]], None])
+def test_what_stands_in_the_place_of_a_nodes_metadata_is_left_out(
+    saved: bytes, tmp_path: Path, metadata: object
+) -> None:
+    def plant(model: dict[str, Any]) -> None:
+        for node in model["graph_module"]["graph"]["nodes"]:
+            node["metadata"] = metadata
+
+    _rewritten(saved, tmp_path, _edit(MODEL, plant))
+    assert len(inspect_source(tmp_path).inputs) == 1
+
+
 def test_an_operator_with_wrong_arguments_is_named_without_a_dump(
     saved: bytes, tmp_path: Path
 ) -> None:
