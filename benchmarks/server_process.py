@@ -47,6 +47,10 @@ class ServerProcess:
         """Resident memory now, in bytes."""
         return self._status_bytes("VmRSS")
 
+    def descriptors(self) -> int:
+        """Open file descriptors."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def _status_bytes(self, key: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         found = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)
@@ -56,9 +60,14 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def running_server(state: Path) -> Iterator[ServerProcess]:
-    """Starts `edgeconv serve` on a state folder; it is ended with the block."""
-    command = [sys.executable, "-m", "edgeconv", "serve", "--state", str(state)]
+def running_server(state: Path, *, module: str = "") -> Iterator[ServerProcess]:
+    """Starts `edgeconv serve` on a state folder; it is ended with the block.
+
+    Args:
+        module: What to run instead, with the folder as its one argument.
+    """
+    words = [module, str(state)] if module else ["edgeconv", "serve", "--state", str(state)]
+    command = [sys.executable, "-m", *words]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             yield ServerProcess(process, state, _wait_for_endpoint(process, state))

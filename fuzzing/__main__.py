@@ -4,12 +4,22 @@
     python -m fuzzing --cases 200              fewer of them, spread over the kinds
     python -m fuzzing --kinds onnx,json        some kinds only
     python -m fuzzing --case onnx:17 --keep F  one case again; its files are kept in folder F
+    python -m fuzzing --case onnx:17 --smaller --keep F    as few fields as still do the same
 
-A case is a kind and a number, and always the same files: onnx (fields and graph of an ONNX
-model), archive (zip members of a `.pt2`), json (its graph, symbols, shapes and tables) and
-bytes (bit flips that know nothing, as a control). Each is inspected and taken in. Exit code
-1 when a server crashed, an error of no known type came out, or time-outs, memory limits or
-children that died are more than 1 % each; 130 after Ctrl-C, with the table so far.
+A case is a kind and a number, and always the same files:
+
+    onnx     fields, names, tensors and graph of an ONNX model
+    graph    nodes that fit their schema added to one, which get past the reader
+    wire     the encoding of its message
+    archive  zip members of a `.pt2`, their headers and names
+    json     its graph, symbols, shapes and tables
+    folder   files that are not what they are called, too many, or two in one
+    bytes    bit flips that know nothing, as a control
+
+Each is inspected and taken in; a server converts it, too. What ends in a fault or at a limit
+is done once more in a fresh child. Exit code 1 when a child or a server died, an error of no
+known type or in words of no use came out, a server logged a fault, or time-outs or memory
+limits are more than 1 %; 130 after Ctrl-C or SIGTERM, with the table so far.
 """
 
 from __future__ import annotations
@@ -17,18 +27,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
+from edgeconv.report.printable import printable
 from edgeconv.sandbox.limits import GIB, Limits
 from fuzzing.cases import KINDS, Case, make_case
 from fuzzing.children import Children
-from fuzzing.outcomes import Finding, Tally
+from fuzzing.outcomes import Finding, Outcome, Tally
 from fuzzing.service import through_server
+from fuzzing.smaller import smaller
 
 _CASES, _SERVER_CASES = 3000, 300
 _EVERY = 25
@@ -41,17 +55,19 @@ def case_numbers(kinds: Sequence[str], count: int, start: int = 0) -> Iterator[t
         yield from ((kind, start + place) for place in range(own))
 
 
+Tell = Callable[[Case, Outcome, Finding | None], None]
+
+
 async def in_children(
-    cases: Iterable[Case], tally: Tally, tell: Callable[[Case, Finding | None], None],
-    *, limits: Limits, time_limit_s: float,
-) -> None:  # fmt: skip
+    cases: Iterable[Case], tally: Tally, tell: Tell, *, limits: Limits, time_limit_s: float
+) -> None:
     """Does cases in children and counts what became of them."""
     with tempfile.TemporaryDirectory(prefix="fuzzing-") as folder:
         children = Children(Path(folder), limits, time_limit_s)
         try:
             for case in cases:
                 outcome = await children.run(case)
-                tell(case, tally.add(case.name, case.kind, case.done, outcome))
+                tell(case, outcome, tally.add(case, outcome))
         finally:
             await children.close()
 
@@ -64,51 +80,90 @@ def keep(case: Case, folder: Path) -> None:
         (own / name).write_bytes(data)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs cases, prints the table and writes the JSON."""
-    given = _arguments(arguments)
+def _teller(given: argparse.Namespace, tally: Tally) -> Tell:
+    """Says what is found while cases are done, keeps its files and writes the log."""
     console = Console(stderr=True)
-    tally = Tally()
 
-    def tell(case: Case, found: Finding | None) -> None:
+    def tell(case: Case, outcome: Outcome, found: Finding | None) -> None:
         if found is not None:
             console.print(f"{case.name}: {found.why}", markup=False)
         if (found is not None or given.case) and given.keep is not None:
             keep(case, given.keep)
+        if given.log is not None:
+            line = {"case": case.name, "done": case.done[:500], **asdict(outcome)}
+            with given.log.open("a") as stream:
+                stream.write(json.dumps(line) + "\n")
         if tally.cases % _EVERY == 0:
             console.print(f"{tally.cases} cases, {len(tally.findings)} findings, now {case.name}")
 
+    return tell
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs cases, prints the table and writes the JSON."""
+    given = _arguments(arguments)
+    tally = Tally()
+    tell = _teller(given, tally)
+    # What Ctrl-C ends in good order, SIGTERM ends so, too; a shell may have had it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    if given.smaller:
+        asyncio.run(_made_smaller(given))
+        return 0
     try:
         if given.level != "server":
             asyncio.run(_in_children(given, tally, tell))
         if given.level != "children" and (given.level == "server" or not given.case):
-            _serve(given, tally, tell)
+            asyncio.run(_serve(given, tally, tell))
     except KeyboardInterrupt:
         tally.interrupted = True
-    tally.show(Console(width=110))
-    if given.json is not None:
-        given.json.write_text(json.dumps(tally.to_json(), indent=1))
+    finally:
+        tally.show(Console(width=130))
+        if given.json is not None:
+            given.json.write_text(json.dumps(tally.to_json(), indent=1))
     return 130 if tally.interrupted else int(tally.failed)
 
 
-async def _in_children(
-    given: argparse.Namespace, tally: Tally, tell: Callable[[Case, Finding | None], None]
-) -> None:
-    limits = Limits(address_space_bytes=given.memory_gib * GIB)
+async def _made_smaller(given: argparse.Namespace) -> None:
+    """Prints what is left of each case, and keeps it where that is asked for."""
+    with tempfile.TemporaryDirectory(prefix="fuzzing-") as folder:
+        children = Children(Path(folder), _limits(given), given.time_limit)
+        try:
+            for kind, number in given.case:
+                whole = make_case(kind, number, given.seed)
+                case, outcome = await smaller(whole, children.run)
+                sizes = [sum(map(len, each.files.values())) for each in (whole, case)]
+                print(f"{case.name}: {sizes[0]} bytes became {sizes[1]}: {printable(outcome.what)}")
+                if given.keep is not None:
+                    keep(case, given.keep)
+        finally:
+            await children.close()
+
+
+async def _in_children(given: argparse.Namespace, tally: Tally, tell: Tell) -> None:
     numbers = given.case or list(case_numbers(given.kinds, given.cases, given.start))
     cases = (make_case(kind, number, given.seed) for kind, number in numbers)
-    await in_children(cases, tally, tell, limits=limits, time_limit_s=given.time_limit)
+    await in_children(cases, tally, tell, limits=_limits(given), time_limit_s=given.time_limit)
 
 
-def _serve(
-    given: argparse.Namespace, tally: Tally, tell: Callable[[Case, Finding | None], None]
-) -> None:
-    """The cases that go through a server, after those of the children."""
+def _limits(given: argparse.Namespace) -> Limits:
+    return Limits(address_space_bytes=given.memory_gib * GIB)
+
+
+async def _serve(given: argparse.Namespace, tally: Tally, tell: Tell) -> None:
+    """The cases that go through a server, after those of the children; of each kind in turn."""
     first = given.start + given.cases
-    numbers = given.case or case_numbers(given.kinds, given.server_cases, first)
+    numbers = given.case or sorted(
+        case_numbers(given.kinds, given.server_cases, first), key=lambda case: case[1]
+    )
     cases = (make_case(kind, number, given.seed) for kind, number in numbers)
-    for case, outcome in through_server(cases, given.time_limit):
-        tell(case, tally.add(f"{case.name}", f"{case.kind}, server", case.done, outcome))
+
+    def count(case: Case, outcome: Outcome) -> None:
+        tell(case, outcome, tally.add(case, outcome, where=", server"))
+
+    await through_server(
+        cases, given.time_limit, count, tally.servers.append, at_once=given.at_once
+    )
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -117,13 +172,16 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--cases", type=int, default=_CASES, help="how many, over all kinds")
     add("--kinds", type=_kinds, default=KINDS, help=f"some of {','.join(KINDS)}")
     add("--case", type=_case, action="append", default=[], help="one case again: KIND:NUMBER")
+    add("--smaller", action="store_true", help="cases given by --case, made as small as can be")
     add("--server-cases", type=int, default=_SERVER_CASES, help="how many through a server")
+    add("--at-once", type=int, default=1, help="cases that are with the server at a time")
     add("--level", choices=("both", "children", "server"), default="both")
     add("--start", type=int, default=0, help="number of the first case of each kind")
     add("--seed", type=int, default=0, help="another seed gives other cases")
     add("--time-limit", type=float, default=60.0, help="seconds for one step of a case")
     add("--memory-gib", type=int, default=16, help="address space of a child")
     add("--keep", type=Path, help="folder for the files of what was found")
+    add("--log", type=Path, help="file that gets a line of JSON for each case")
     add("--json", type=Path, help="file for the counts and findings")
     return parser.parse_args(arguments)
 

@@ -124,7 +124,7 @@ def bomb(content: Members, random: Random) -> tuple[bytes, str]:
 
 def overlapping(content: Members, random: Random) -> tuple[bytes, str]:
     """Many entries that share the bytes of one."""
-    name = random.choice((MODEL, "data/weights/weight_0"))
+    name = random.choice([each for each in (MODEL, "data/weights/weight_0") if each in content])
     for place in range(1000):
         content[f"extra/{place}" if name == MODEL else f"data/weights/weight_{place + 100}"] = b""
     content[name] += bytes(1 << 20) if name != MODEL else b" " * (1 << 20)

@@ -11,6 +11,7 @@ from onnx import AttributeProto, helper, numpy_helper
 
 from fuzzing.odd_values import FLOATS, integer, small, text
 from fuzzing.onnx_changes import Change, graphs, nodes
+from fuzzing.wire_changes import varint
 
 _OPERATORS = sorted({schema.name for schema in onnx.defs.get_all_schemas()})
 _BIG = ([2**40], [2**20, 2**20], [2**31], [2**15, 2**15, 4], [2**62, 2], [-1], [2**63 - 1])
@@ -226,13 +227,4 @@ def deep(random: Random) -> tuple[bytes, str]:
 
 def _field(number: int, content: bytes) -> bytes:
     """A field of a message, length-delimited."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(number: int) -> bytes:
-    made = bytearray()
-    while number > 127:
-        made.append(number & 127 | 128)
-        number >>= 7
-    made.append(number)
-    return bytes(made)
+    return varint(number << 3 | 2) + varint(len(content)) + content

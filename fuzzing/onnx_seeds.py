@@ -12,26 +12,30 @@ from onnx import TensorProto, helper, numpy_helper
 _FLOAT, _INT64, _BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
-def _values(*shape: int) -> Any:
+def values(*shape: int) -> Any:
+    """The same numbers for a shape each time."""
     return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
 
 
-def _tensor(name: str, array: Any) -> Any:
+def tensor(name: str, array: Any) -> Any:
+    """An initializer."""
     return numpy_helper.from_array(np.asarray(array), name)
 
 
-def _model(
-    nodes: list[Any], inputs: list[Any], outputs: list[Any], tensors: list[Any], **more: Any
-) -> Any:
+def model(
+    nodes: list[Any], inputs: list[Any], outputs: list[Any], tensors: list[Any],
+    version: int = 17, **more: Any,
+) -> Any:  # fmt: skip
+    """A model of one graph, in that version of the operator set."""
     graph = helper.make_graph(nodes, "net", inputs, outputs, tensors)
-    opsets = [helper.make_opsetid("", 17), *more.pop("opsets", [])]
+    opsets = [helper.make_opsetid("", version), *more.pop("opsets", [])]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8, **more)
 
 
 def convolutional() -> Any:
     """Convolution, norm, pool, shape arithmetic, dense layer; the batch is open."""
     node = helper.make_node
-    return _model(
+    return model(
         [
             node("Conv", ["x", "w"], ["c"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], name="conv"),
             node("BatchNormalization", ["c", "scale", "bias", "mean", "var"], ["n"]),
@@ -47,11 +51,11 @@ def convolutional() -> Any:
         [helper.make_tensor_value_info("x", _FLOAT, ["batch", 3, 8, 8])],
         [helper.make_tensor_value_info("y", _FLOAT, ["batch", 5])],
         [
-            _tensor("w", _values(4, 3, 3, 3)), _tensor("scale", _values(4)),
-            _tensor("bias", _values(4)), _tensor("mean", _values(4)),
-            _tensor("var", np.ones(4, np.float32)), _tensor("zero", np.int64(0)),
-            _tensor("axes", np.array([0])), _tensor("minus", np.array([-1])),
-            _tensor("dense", _values(5, 64)), _tensor("offset", _values(5)),
+            tensor("w", values(4, 3, 3, 3)), tensor("scale", values(4)),
+            tensor("bias", values(4)), tensor("mean", values(4)),
+            tensor("var", np.ones(4, np.float32)), tensor("zero", np.int64(0)),
+            tensor("axes", np.array([0])), tensor("minus", np.array([-1])),
+            tensor("dense", values(5, 64)), tensor("offset", values(5)),
         ],
     )  # fmt: skip
 
@@ -59,7 +63,7 @@ def convolutional() -> Any:
 def attention() -> Any:
     """Embedding, matrix products, softmax, slices; integers in."""
     node = helper.make_node
-    return _model(
+    return model(
         [
             node("Gather", ["table", "ids"], ["e"]),
             node("MatMul", ["e", "wq"], ["q"]),
@@ -75,9 +79,9 @@ def attention() -> Any:
         [helper.make_tensor_value_info("ids", _INT64, [1, 6])],
         [helper.make_tensor_value_info("y", _FLOAT, [1, 4])],
         [
-            _tensor("table", _values(16, 8)), _tensor("wq", _values(8, 8)),
-            _tensor("start", np.array([1])), _tensor("end", np.array([2**63 - 1])),
-            _tensor("axes", np.array([1])),
+            tensor("table", values(16, 8)), tensor("wq", values(8, 8)),
+            tensor("start", np.array([1])), tensor("end", np.array([2**63 - 1])),
+            tensor("axes", np.array([1])),
         ],
     )  # fmt: skip
 
@@ -88,13 +92,13 @@ def branching() -> Any:
     def branch(name: str, operator: str) -> Any:
         return helper.make_graph(
             [
-                helper.make_node("Constant", [], ["k"], value=_tensor("k", _values(4))),
+                helper.make_node("Constant", [], ["k"], value=tensor("k", values(4))),
                 helper.make_node(operator, ["x", "k"], [name]),
             ],
             name, [], [helper.make_tensor_value_info(name, _FLOAT, [2, 4])],
         )  # fmt: skip
 
-    return _model(
+    return model(
         [
             helper.make_node(
                 "If",
@@ -107,13 +111,13 @@ def branching() -> Any:
         ],
         [helper.make_tensor_value_info("x", _FLOAT, [2, 4])],
         [helper.make_tensor_value_info("y", _FLOAT, [2, 4])],
-        [_tensor("flag", np.array(True))],
+        [tensor("flag", np.array(True))],
     )
 
 
 def recurrent() -> Any:
     """An LSTM with an omitted input, and a resize."""
-    return _model(
+    return model(
         [
             helper.make_node("LSTM", ["x", "w", "r", "", "", "h", "c"], ["all", "last"],
                              hidden_size=3),
@@ -125,11 +129,11 @@ def recurrent() -> Any:
         [helper.make_tensor_value_info("y", _FLOAT, None),
          helper.make_tensor_value_info("last", _FLOAT, [1, 1, 3])],
         [
-            _tensor("w", _values(1, 12, 2)), _tensor("r", _values(1, 12, 3)),
-            _tensor("h", np.zeros((1, 1, 3), np.float32)),
-            _tensor("c", np.zeros((1, 1, 3), np.float32)),
-            _tensor("one", np.array([1])), _tensor("zero", np.array([0])),
-            _tensor("scales", np.array([1, 1, 2, 2], np.float32)),
+            tensor("w", values(1, 12, 2)), tensor("r", values(1, 12, 3)),
+            tensor("h", np.zeros((1, 1, 3), np.float32)),
+            tensor("c", np.zeros((1, 1, 3), np.float32)),
+            tensor("one", np.array([1])), tensor("zero", np.array([0])),
+            tensor("scales", np.array([1, 1, 2, 2], np.float32)),
         ],
     )  # fmt: skip
 
@@ -139,7 +143,7 @@ def with_functions() -> Any:
     versions = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
     inner = helper.make_function(
         "mine", "Scaled", ["a"], ["b"],
-        [helper.make_node("Constant", [], ["k"], value=_tensor("k", np.float32(2))),
+        [helper.make_node("Constant", [], ["k"], value=tensor("k", np.float32(2))),
          helper.make_node("Mul", ["a", "k"], ["b"])], versions,
     )  # fmt: skip
     outer = helper.make_function(
@@ -147,7 +151,7 @@ def with_functions() -> Any:
         [helper.make_node("Scaled", ["a"], ["m"], domain="mine"),
          helper.make_node("Scaled", ["m"], ["b"], domain="mine")], versions,
     )  # fmt: skip
-    return _model(
+    return model(
         [helper.make_node("Twice", ["x"], ["t"], domain="mine"),
          helper.make_node("Relu", ["t"], ["y"])],
         [helper.make_tensor_value_info("x", _FLOAT, [2, 4])],
@@ -156,7 +160,7 @@ def with_functions() -> Any:
     )  # fmt: skip
 
 
-SEEDS: dict[str, Callable[[], Any]] = {
+BASIC_SEEDS: dict[str, Callable[[], Any]] = {
     "convolutional": convolutional,
     "attention": attention,
     "branching": branching,
@@ -165,14 +169,14 @@ SEEDS: dict[str, Callable[[], Any]] = {
 }
 
 
-def external(model: Any) -> bytes:
+def external(proto: Any) -> bytes:
     """Moves the model's tensors into one file beside it; gives that file."""
     data = bytearray()
-    for tensor in model.graph.initializer:
+    for each in proto.graph.initializer:
         onnx.external_data_helper.set_external_data(
-            tensor, "model.onnx.data", offset=len(data), length=len(tensor.raw_data)
+            each, "model.onnx.data", offset=len(data), length=len(each.raw_data)
         )
-        data += tensor.raw_data
-        tensor.ClearField("raw_data")
-        tensor.data_location = TensorProto.EXTERNAL
+        data += each.raw_data
+        each.ClearField("raw_data")
+        each.data_location = TensorProto.EXTERNAL
     return bytes(data)

@@ -3,47 +3,130 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.server_process import ServerProcess, running_server
+from benchmarks.server_process import START_S, ServerProcess
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.state_folder import read_endpoint
 from edgeconv.client.aio import AsyncClient
 from edgeconv.results.status import from_status
 from edgeconv.v1 import conversions_pb2, models_pb2
 from fuzzing.cases import Case
-from fuzzing.children import closed_shapes, refusal
-from fuzzing.outcomes import ACCEPTED, SERVER, TIME_OUT, Outcome
+from fuzzing.children import closed_shapes, refused
+from fuzzing.outcomes import ACCEPTED, FIRST_STAGE, SERVER, TIME_OUT, Outcome, Served
 
 _RECIPE = "version: 1\ntargets: [onnx]\nvariants: {fp32: {}}\n"
-_LOST = (Reason.SERVER_UNREACHABLE,)
+_STOP_S = 60.0
+_POLL_S = 0.02
+_FAULT = re.compile(r"Traceback|\bERROR\b|\bCRITICAL\b|never retrieved|Segmentation", re.I)
+_MOST_LINES = 20
 
 
-def through_server(cases: Iterable[Case], time_limit_s: float) -> Iterator[tuple[Case, Outcome]]:
-    """Does cases one after another; a server that dies or hangs is followed by another.
+Tell = Callable[[Case, Outcome], None]
+
+
+async def through_server(
+    cases: Iterable[Case], time_limit_s: float, tell: Tell, see: Callable[[Served], None],
+    *, at_once: int = 1,
+) -> None:  # fmt: skip
+    """Does cases; a server that dies or hangs is followed by another.
 
     Args:
         time_limit_s: For the inspection of a case, and for its conversion.
+        see: Gets what was seen of each server process, when it has ended.
+        at_once: Cases that are with the server at a time.
     """
     waiting = iter(cases)
-    ended = False
-    while not ended:
+    while True:
         with (
             tempfile.TemporaryDirectory(prefix="fuzzing-") as folder,
-            running_server(Path(folder) / "state") as server,
+            _server(Path(folder), see) as (server, count),
         ):
-            ended = True
-            for case in waiting:
-                outcome = _run(server, case, Path(folder), time_limit_s)
-                yield case, outcome
-                if outcome.what in (SERVER, TIME_OUT):
-                    ended = False
-                    break
+            broken = asyncio.Event()
+
+            def done(case: Case, outcome: Outcome, count: Callable[[], None] = count) -> None:
+                count()
+                tell(case, outcome)
+
+            lanes = (
+                _lane(server, waiting, Path(folder), time_limit_s, done, broken)
+                for _ in range(at_once)
+            )
+            await asyncio.gather(*lanes)
+        if not broken.is_set():
+            return
 
 
-def _run(server: ServerProcess, case: Case, folder: Path, limit_s: float) -> Outcome:
+async def _lane(
+    server: ServerProcess, waiting: Iterator[Case], folder: Path, limit_s: float, done: Tell,
+    broken: asyncio.Event,
+) -> None:  # fmt: skip
+    """Takes case after case, until there is none or the server is of no more use."""
+    for case in waiting:
+        outcome = await _run(server, case, folder, limit_s)
+        done(case, outcome)
+        if outcome.what in (SERVER, TIME_OUT):
+            broken.set()
+        if broken.is_set():
+            return
+
+
+@contextlib.contextmanager
+def _server(
+    folder: Path, see: Callable[[Served], None]
+) -> Iterator[tuple[ServerProcess, Callable[[], None]]]:
+    """A server, and what is to be called for each case that it gets."""
+    state, log, cases, peak = folder / "state", folder / "log", 0, 0
+    command = [sys.executable, "-m", "edgeconv", "serve", "--state", str(state)]
+
+    def count() -> None:
+        nonlocal cases
+        cases += 1
+
+    with (
+        log.open("wb") as stream,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stream) as process,
+    ):
+        try:
+            server = _started(process, state)
+            try:
+                yield server, count
+            finally:
+                # Of a server that has ended nothing can be read.
+                with contextlib.suppress(OSError, RuntimeError):
+                    peak = server.peak_bytes()
+        finally:
+            process.terminate()
+            status = process.wait(timeout=_STOP_S)
+            see(Served(cases, status, peak, _faults(log)))
+
+
+def _started(process: subprocess.Popen[bytes], state: Path) -> ServerProcess:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        endpoint = read_endpoint(state)
+        if endpoint is not None:
+            return ServerProcess(process, state, endpoint)
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}")
+        time.sleep(_POLL_S)
+    raise RuntimeError(f"the server did not answer in {START_S:.0f} s")
+
+
+def _faults(log: Path) -> tuple[str, ...]:
+    lines = log.read_text(errors="replace").splitlines()
+    return tuple(line[:300] for line in lines if _FAULT.search(line))[:_MOST_LINES]
+
+
+async def _run(server: ServerProcess, case: Case, folder: Path, limit_s: float) -> Outcome:
     source = folder / case.name.replace(":", "-")
     source.mkdir()
     paths = []
@@ -51,20 +134,20 @@ def _run(server: ServerProcess, case: Case, folder: Path, limit_s: float) -> Out
         (source / name).write_bytes(data)
         paths.append(source / name)
     began = time.monotonic()
-    what, stage, words = asyncio.run(_send(server, paths, limit_s))
+    outcome = replace(await _send(server, paths, limit_s), seconds=time.monotonic() - began)
     if server.process.poll() is not None:
-        what, words = SERVER, f"it ended with {server.process.returncode}; {words}"
-    return Outcome(what, stage, words, seconds=time.monotonic() - began)
+        words = f"it ended with {server.process.returncode}; {outcome.words}"
+        outcome = replace(outcome, what=SERVER, words=words)
+    return outcome
 
 
-async def _send(server: ServerProcess, paths: list[Path], limit_s: float) -> tuple[str, str, str]:
-    stage = "connect"
+async def _send(server: ServerProcess, paths: list[Path], limit_s: float) -> Outcome:
+    stage = FIRST_STAGE
     try:
         address, token = server.endpoint.address, server.endpoint.token
         async with await AsyncClient.connect(address, token) as client:
-            stage = "inspection"
-            sent = await client.create_model_version("models/hostile", paths)
             async with asyncio.timeout(limit_s):
+                sent = await client.create_model_version("models/hostile", paths)
                 version = await client.wait_model_version(sent.name)
             stage = "conversion"
             async with asyncio.timeout(limit_s):
@@ -73,10 +156,12 @@ async def _send(server: ServerProcess, paths: list[Path], limit_s: float) -> tup
                 if variant.HasField("error"):
                     raise from_status(variant.error)
     except TimeoutError:
-        return TIME_OUT, stage, f"more than {limit_s:.0f} s"
+        return Outcome(TIME_OUT, stage, f"more than {limit_s:.0f} s")
     except EdgeconvError as error:
-        return SERVER if error.reason in _LOST else refusal(error), stage, error.message
-    return ACCEPTED, stage, ""
+        if error.reason is Reason.SERVER_UNREACHABLE:
+            return Outcome(SERVER, stage, error.message)
+        return refused(error, stage)
+    return Outcome(ACCEPTED, stage)
 
 
 async def _convert(
@@ -89,9 +174,9 @@ async def _convert(
         }
         for each in version.inspection.inputs
     ]
-    shapes = {
-        name: ",".join(str(size) for size in sizes) for name, sizes in closed_shapes(inputs).items()
-    }
+    least = {axis: sizes.least for axis, sizes in version.inspection.ranges.items()}
+    closed = closed_shapes(inputs, least)
+    shapes = {name: ",".join(str(size) for size in sizes) for name, sizes in closed.items()}
     made = await client.create_conversion(version.name, recipe=_RECIPE, shapes=shapes)
     async for _ in client.watch_conversion(made.name):
         pass

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from edgeconv.testing.postgresql import Cluster
 
 # Before anything imports a runtime: see "ONNX Runtime" in docs/architecture.md.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -25,6 +29,17 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.register_profile("edgeconv", deadline=None)
     hypothesis.settings.load_profile("edgeconv")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL of these tests alone; who stops it starts it again."""
+    from edgeconv.testing.postgresql import missing_programs, running_cluster
+
+    if missing := missing_programs():
+        pytest.skip(f"{', '.join(missing)} not found: PostgreSQL is not installed")
+    with running_cluster() as cluster:
+        yield cluster
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
@@ -25,8 +26,7 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.base.quantities import NS_PER_S
 from edgeconv.bench.failure import owner_of
-from edgeconv.client.patience import Patience
-from edgeconv.client.transfer import rest
+from edgeconv.client.patience import Patience, rest
 
 Say = Callable[[str], None]
 """Told a sentence that the agent's operator should read."""
@@ -75,7 +75,8 @@ async def run_agent(
                 devices,
                 report,
                 clock or SystemClock(),
-                patience or Patience(first_s=0.2, longest_s=10.0, limit_s=float("inf")),
+                patience
+                or Patience(first_s=0.2, longest_s=10.0, limit_s=math.inf, busy_limit_s=math.inf),
             )
             await agent.run(stop)
         finally:

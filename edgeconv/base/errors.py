@@ -61,6 +61,7 @@ class Reason(Enum):
     NOT_READY = (Status.FAILED_PRECONDITION, "The resource is not READY, or not in that state.")
     UNAUTHENTICATED = (Status.UNAUTHENTICATED, "The call carries no valid token.")
     LIMIT_REACHED = (Status.RESOURCE_EXHAUSTED, "A stated limit of the service is reached.")
+    TIME_EXCEEDED = (Status.DEADLINE_EXCEEDED, "A call took longer than the service lets it.")
     # What only the child can see in a model or a dataset.
     MODEL_UNREADABLE = (Status.INVALID_ARGUMENT, "The file is not a whole, valid model.")
     MODEL_UNSAFE = (Status.INVALID_ARGUMENT, "The file holds something that could run code.")
@@ -93,6 +94,18 @@ class Reason(Enum):
     STATE_LOCKED = (Status.FAILED_PRECONDITION, "Another server uses the state folder.")
     DECLARED_DEAD = (Status.ABORTED, "Another server took this one for dead and does its jobs.")
     STATE_UNWRITABLE = (Status.FAILED_PRECONDITION, "The state folder can't be made or written.")
+    DATABASE_UNAVAILABLE = (
+        Status.UNAVAILABLE,
+        "The server's database does not answer, or not in time.",
+    )
+    DATABASE_NEWER = (
+        Status.FAILED_PRECONDITION,
+        "A newer edgeconv has changed the database's tables.",
+    )
+    BLOBS_ELSEWHERE = (
+        Status.FAILED_PRECONDITION,
+        "The folder of blobs is not the one that the database's files lie in.",
+    )
     OUTPUT_UNWRITABLE = (Status.FAILED_PRECONDITION, "The place for the result can't be written.")
     SERVER_UNREACHABLE = (Status.UNAVAILABLE, "No server answers at the address.")
     BLOB_DAMAGED = (Status.DATA_LOSS, "A stored blob does not have its digest.")
@@ -120,6 +133,7 @@ class EdgeconvError(Exception):
         message: One sentence that names the field, node or file.
         fix: What the user can do, one sentence; empty when nothing.
         violations: Fields that are wrong, when it is a matter of fields.
+        retry_s: Seconds after which the same call may well succeed; 0 when it would not.
         metadata: Every dynamic value of the message, as strings.
     """
 
@@ -130,6 +144,7 @@ class EdgeconvError(Exception):
         *,
         fix: str = "",
         violations: Iterable[FieldViolation] = (),
+        retry_s: float = 0.0,
         **metadata: object,
     ) -> None:
         super().__init__(message)
@@ -137,6 +152,7 @@ class EdgeconvError(Exception):
         self.message = message
         self.fix = fix
         self.violations = tuple(violations)
+        self.retry_s = retry_s
         self.metadata = {key: str(value) for key, value in metadata.items()}
 
     def __str__(self) -> str:

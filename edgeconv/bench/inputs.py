@@ -15,7 +15,7 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
-from edgeconv.recipe.dataset_fit import dtype_fix, names_fix
+from edgeconv.recipe.dataset_fit import dtype_fix, names_fix, unusable
 from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec, resolve_shapes
 from edgeconv.runtimes.session import DYNAMIC
 
@@ -152,14 +152,7 @@ def _check_finite(name: str, array: NDArray[Any]) -> None:
     if not floating or (np.isfinite(array.min()) and np.isfinite(array.max())):
         return
     where = np.argwhere(~np.isfinite(array))[0].tolist()
-    message = f"it holds NaN or infinity, first at {where}"
-    raise EdgeconvError(
-        Reason.DATASET_INVALID,
-        f"Array {name!r} can't be used: {message}.",
-        fix="Write it with numpy.savez: finite numbers, one array per input, samples first.",
-        violations=[FieldViolation(name, message)],
-        array=name,
-    )
+    raise unusable(name, f"it holds NaN or infinity, first at {where}")
 
 
 def _fit(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:

@@ -17,12 +17,14 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 Report = Callable[[float, str], None]
 
 WAITING = "preparing: waiting for conversions or another measurement to end"
-_WAITING_SHARED = "waiting for a measurement on this machine to end"
+WAITING_SHARED = "waiting for a measurement on this machine to end"
 _LOCK = "edgeconv-measuring.lock"
 _GATE = "edgeconv-measuring.gate"
 _FOLDERS = (Path("/run/lock"), Path("/tmp"))
@@ -50,6 +52,40 @@ def lock_files(folder: Path | None = None) -> tuple[Path, Path]:
     for path in paths:
         os.close(_open(path))
     return paths
+
+
+@dataclass(frozen=True)
+class LockFiles:
+    """The lock files as they were at some time, each by its device and number.
+
+    A process behind Landlock may open these, and no others that get their names.
+    """
+
+    paths: tuple[Path, ...]
+    numbers: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def there(cls) -> Self:
+        """Those of now; made when they are not there.
+
+        Raises:
+            OSError: as `shared_lock`.
+        """
+        paths = lock_files()
+        return cls(paths, tuple(map(_number, paths)))
+
+    @property
+    def are_still_there(self) -> bool:
+        """Whether no one has removed or replaced one."""
+        try:
+            return tuple(map(_number, self.paths)) == self.numbers
+        except OSError:
+            return False
+
+
+def _number(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
@@ -80,7 +116,7 @@ def shared_lock(report: Report, folder: Path | None = None) -> Iterator[None]:
     Raises:
         OSError: the lock file can't be opened.
     """
-    with _holding(fcntl.LOCK_SH, report, _WAITING_SHARED, folder or machine_folder()):
+    with _holding(fcntl.LOCK_SH, report, WAITING_SHARED, folder or machine_folder()):
         yield
 
 

@@ -112,7 +112,7 @@ def connected(server: str | None, state: Path) -> Iterator[Client]:
 def client_of(endpoint: Endpoint) -> Client:
     """A connection to a server; use it as a context manager.
 
-    A server that is lost later is tried again for a while, which is said.
+    A server that is lost later, or has no room, is tried again for a while, which is said.
 
     Raises:
         EdgeconvError: SERVER_UNREACHABLE.
@@ -126,6 +126,10 @@ def client_of(endpoint: Endpoint) -> Client:
     def tell(error: EdgeconvError | None) -> None:
         if error is None:
             terminal.say(f"The server at {endpoint.address} answers again.", style="green")
+        elif error.retry_s:
+            full = error.reason is Reason.LIMIT_REACHED
+            busy = f"The server at {endpoint.address} is busy: " if full else ""
+            terminal.say(f"{busy}{error.message} Trying again …", style="yellow")
         else:
             words = f"Lost the server at {endpoint.address}; trying again for a minute …"
             terminal.say(words, style="yellow")

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
-from edgeconv.recipe.dataset_fit import check_fit
+from edgeconv.recipe.dataset_fit import check_fit, unusable
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType, resolve_shapes
 
@@ -61,9 +61,9 @@ def _read_declared(path: Path) -> DatasetInspection:
     except _DAMAGED as error:
         single = isinstance(error, zipfile.BadZipFile) and _begins_as_array(path)
         words = "it is a single array, no .npz archive" if single else clause(str(error))
-        raise _invalid(path.name, words, what="Dataset") from error
+        raise unusable(path.name, words, what="Dataset") from error
     if not arrays:
-        raise _invalid(path.name, "it holds no arrays", what="Dataset")
+        raise unusable(path.name, "it holds no arrays", what="Dataset")
     return DatasetInspection(arrays=arrays, samples=min(int(array.shape[0]) for array in arrays))
 
 
@@ -105,12 +105,12 @@ def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> DeclaredTens
     dtype, item_bytes = _dtype(name, header.get("descr"))
     shape = header.get("shape")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise _invalid(name, f"its header has no shape: {str(shape)[:80]}")
+        raise unusable(name, f"its header has no shape: {str(shape)[:80]}")
     if not shape:
-        raise _invalid(name, "it has no sample axis")
+        raise unusable(name, "it has no sample axis")
     wanted = length + item_bytes * math.prod(shape)
     if member.file_size < wanted:
-        raise _invalid(name, f"it has {member.file_size} bytes and needs {wanted}")
+        raise unusable(name, f"it has {member.file_size} bytes and needs {wanted}")
     return DeclaredTensor(name=name, dtype=dtype, shape=shape)
 
 
@@ -118,7 +118,7 @@ def _header(name: str, stream: IO[bytes]) -> tuple[dict[str, object], int]:
     """The header and the bytes before the values."""
     begin = stream.read(8)
     if begin[:6] != _MAGIC or len(begin) < 8:
-        raise _invalid(name, "it is no array of numpy's")
+        raise unusable(name, "it is no array of numpy's")
     width = 2 if begin[6] == 1 else 4
     length = int.from_bytes(stream.read(width), "little")
     text = stream.read(length) if length <= _LONGEST_HEADER else b""
@@ -127,7 +127,7 @@ def _header(name: str, stream: IO[bytes]) -> tuple[dict[str, object], int]:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         header = None
     if len(text) < length or not isinstance(header, dict):
-        raise _invalid(name, "its header can't be read")
+        raise unusable(name, "its header can't be read")
     return header, 8 + width + length
 
 
@@ -138,20 +138,10 @@ def _dtype(name: str, code: object) -> tuple[DType, int]:
         return DType.BOOL, 1
     word = f"{_KINDS.get(kind, '?')}{8 * int(digits) if digits.isdecimal() else ''}"
     if word not in {dtype.value for dtype in DType}:
-        raise _invalid(name, f"its dtype {str(code)[:80]!r} is none that a model takes")
+        raise unusable(name, f"its dtype {str(code)[:80]!r} is none that a model takes")
     return DType(word), int(digits)
 
 
 def _begins_as_array(path: Path) -> bool:
     with path.open("rb") as stream:
         return stream.read(len(_MAGIC)) == _MAGIC
-
-
-def _invalid(name: str, message: str, *, what: str = "Array") -> EdgeconvError:
-    return EdgeconvError(
-        Reason.DATASET_INVALID,
-        f"{what} {name!r} can't be used: {message}.",
-        fix="Write it with numpy.savez: one array of numbers per input, samples first.",
-        violations=[FieldViolation(name, message)],
-        array=name,
-    )

@@ -47,6 +47,8 @@ def describe_dataset(dataset: DatasetDocument, terminal: Terminal) -> None:
     _print_files(dataset.files, terminal)
     terminal.print(f"{dataset.samples} samples")
     terminal.print_rows(("array", "dtype", "shape"), [_tensor(each) for each in dataset.arrays])
+    for note in dataset.notes:
+        terminal.print(note)
 
 
 def describe_device(device: DeviceDocument, terminal: Terminal) -> None:

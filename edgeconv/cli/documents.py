@@ -65,6 +65,7 @@ class DatasetDocument(Document):
     model_version: str
     arrays: tuple[DeclaredTensor, ...]
     samples: int
+    notes: tuple[str, ...]
     error: Failure | None
     created_ns: int
 

@@ -70,8 +70,12 @@ async def _inspect(files: Sequence[Path], report: Callable[[float, str], None]) 
         }
         room = Room(reads=(source, *lock_files()), writes=(made, scratch))
         async with await Child.start(_ENTRY, folder=child_folder, room=room) as child:
+            warning = (await child.walls()).warning
             await child.send(message)
-            return Inspection.model_validate((await _answer(child, report))["facts"]["inspection"])
+            told = (await _answer(child, report))["facts"]["inspection"]
+        inspection = Inspection.model_validate(told)
+        notes = (*inspection.notes, *([warning] if warning else []))
+        return inspection.model_copy(update={"notes": notes})
 
 
 async def _answer(child: Any, report: Callable[[float, str], None]) -> dict[str, Any]:

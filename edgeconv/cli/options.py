@@ -8,9 +8,35 @@ from typing import Any, TypeVar
 
 import click
 
+from edgeconv.base.quantities import parse_bytes, parse_seconds
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Written(click.ParamType):  # type: ignore[type-arg]
+    """A value with a unit."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if not isinstance(value, str):
+            return float(value)
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+DURATION = _Written("duration", parse_seconds)
+"""Handed over in seconds."""
+SIZE = _Written("size", parse_bytes)
+"""Handed over in bytes."""
 
 
 def limit_option(function: Function) -> Function:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeconv.base.bundle import check_file_name
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
@@ -179,7 +179,7 @@ def _no_folder(out: Path) -> EdgeconvError:
     return _refused(out, f"is {kind}, not a folder", "Give a folder with --out.")
 
 
-def _refused(out: Path, why: str, fix: str, **metadata: object) -> EdgeconvError:
+def _refused(out: Path, why: str, fix: str, **metadata: Any) -> EdgeconvError:
     return EdgeconvError(
         Reason.ALREADY_EXISTS,
         f"{str(out)!r} {why}.",

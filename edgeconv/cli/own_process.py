@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -15,8 +16,9 @@ def own_command(*words: str) -> list[str]:
     return [sys.executable, "-P", "-m", "edgeconv", *words]
 
 
-def own_environment() -> dict[str, str]:
+def own_environment(*, without: Collection[str] = ()) -> dict[str, str]:
     """This process's environment, in which the child finds the same edgeconv."""
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    kept = {name: value for name, value in os.environ.items() if name not in without}
+    return {**kept, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

@@ -61,6 +61,7 @@ def dataset_document(dataset: datasets_pb2.Dataset) -> DatasetDocument:
             for each in dataset.arrays
         ),
         samples=dataset.samples,
+        notes=tuple(dataset.notes),
         error=_failure(dataset, dataset.error),
         created_ns=dataset.create_time.ToNanoseconds(),
     )

@@ -152,7 +152,8 @@ async def _start_agent(endpoint: Endpoint, state: Path) -> Process:
         *own_command("agent", "--server", endpoint.address, "--name", LOCAL_DEVICE),
         *("--token-file", str(folder.token), "--agent-state", str(folder.agent)),
         *("--die-with-parent", str(os.getpid())),
-        env=own_environment(),
+        # It may hold a password, which is the server's alone.
+        env=own_environment(without=["EDGECONV_DATABASE"]),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         # Ctrl-C in a terminal reaches this process, which then ends the agent.

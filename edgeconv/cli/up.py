@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from edgeconv.cli.serve import run, service_options
+from edgeconv.cli.serve import run
+from edgeconv.cli.service_options import ServiceOptions, service_options
 
 
 @click.command(short_help="Runs a server and an agent for this machine.")
@@ -16,11 +15,6 @@ from edgeconv.cli.serve import run, service_options
     is_flag=True,
     help="End, too, when no command on this machine uses it; commands start their own so.",
 )
-def up(
-    listen: str, insecure: bool, without_walls: bool, jobs: int, state: Path, while_used: bool
-) -> None:
+def up(options: ServiceOptions, while_used: bool) -> None:
     """Runs a server, and an agent that measures on this machine, until SIGTERM or Ctrl-C."""
-    run(
-        listen, jobs, state, insecure=insecure, without_walls=without_walls, with_agent=True,
-        while_used=while_used,
-    )  # fmt: skip
+    run(options, with_agent=True, while_used=while_used)

@@ -36,6 +36,7 @@ class AsyncClient(CatalogCalls):
 
     Every method raises `EdgeconvError`: what the server refused, or SERVER_UNREACHABLE.
     Uploads, downloads and watches go on by themselves when the server comes back in time.
+    A call for which the server has no room is made again when it says so.
     """
 
     def __init__(self, wire: Wire, *, patience: Patience | None = None) -> None:
@@ -58,13 +59,14 @@ class AsyncClient(CatalogCalls):
             address: "host:port", or "unix:PATH".
             token: The bearer token; empty sends none.
             timeout_s: How long the server may take to answer, in seconds.
-            patience: How long a server that was lost is tried again.
+            patience: How long a server is tried again that was lost, or has no room for a call.
 
         Raises:
             EdgeconvError: FIELD_INVALID for what is no address; SERVER_UNREACHABLE.
         """
         check_address(address)
-        wire = Wire(address, token)
+        patience = patience or Patience()
+        wire = Wire(address, token, patience)
         try:
             await wire.wait_ready(timeout_s)
         except BaseException:

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 Page = tuple[Iterable[Item], str]
 """The items of a page, and the token of the next one; empty on the last."""
 
-_PAGE = 1000
+_PAGE = 200
 
 
 async def collect(

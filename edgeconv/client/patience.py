@@ -1,10 +1,12 @@
-"""How long and how often a lost server is tried again."""
+"""How long and how often a server is tried again that was lost, or has no room for a call."""
 
 from __future__ import annotations
 
+import asyncio
+import random
 from dataclasses import dataclass, replace
 
-from edgeconv.base.errors import EdgeconvError
+from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.client.server_news import ServerNews
 
 
@@ -18,6 +20,8 @@ class Patience:
         limit_s: Sum of the pauses after which the server counts as gone.
         tries: Pauses taken since the last success.
         waited_s: Their sum.
+        busy_limit_s: How long in all a call is tried again for which the server has no room.
+        busy_s: Pauses of that kind since the last success, in seconds.
         news: Who is told that the server was lost or answers again.
     """
 
@@ -26,6 +30,8 @@ class Patience:
     limit_s: float = 60.0
     tries: int = 0
     waited_s: float = 0.0
+    busy_limit_s: float = 300.0
+    busy_s: float = 0.0
     news: ServerNews | None = None
 
     @property
@@ -55,4 +61,35 @@ class Patience:
     def renewed(self) -> Patience:
         """Patience after the server answered."""
         self.tell_back()
-        return replace(self, tries=0, waited_s=0.0)
+        return replace(self, tries=0, waited_s=0.0, busy_s=0.0)
+
+
+async def rest(error: EdgeconvError, patience: Patience) -> Patience:
+    """Waits before the next try.
+
+    Raises:
+        EdgeconvError: `error` itself, when another try would not help or patience has ended.
+    """
+    if error.retry_s:
+        return await _rest_while_busy(error, patience)
+    if error.reason is not Reason.SERVER_UNREACHABLE or patience.pause_s is None:
+        raise error
+    patience.tell_lost(error)
+    await asyncio.sleep(patience.pause_s)
+    return patience.after_pause()
+
+
+async def _rest_while_busy(error: EdgeconvError, patience: Patience) -> Patience:
+    # Those who were refused together had better not come back together.
+    pause_s = error.retry_s * random.uniform(1.0, 1.25)
+    if patience.busy_s + pause_s > patience.busy_limit_s:
+        if patience.busy_s:
+            error.fix = (
+                f"It was tried again for {patience.busy_s:.0f} s. Call again later, when the"
+                " server has less to do."
+            )
+        raise error
+    if patience.news is not None:
+        patience.news.busy(error)
+    await asyncio.sleep(pause_s)
+    return replace(patience, busy_s=patience.busy_s + pause_s)

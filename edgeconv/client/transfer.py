@@ -12,7 +12,7 @@ from edgeconv.base.bundle import check_file_name
 from edgeconv.base.digests import digest_bytes, digest_file
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.client.parts import PART_BYTES, Span, cut, plan_parts
-from edgeconv.client.patience import Patience
+from edgeconv.client.patience import Patience, rest
 from edgeconv.client.wire import Wire
 from edgeconv.v1 import files_pb2, files_pb2_grpc
 
@@ -164,19 +164,6 @@ class FileTransfer:
                 )
             stream.write(response.data)
             meter.add(len(response.data))
-
-
-async def rest(error: EdgeconvError, patience: Patience) -> Patience:
-    """Waits before the next try.
-
-    Raises:
-        EdgeconvError: `error` itself, when it is not a lost server or patience has ended.
-    """
-    if error.reason is not Reason.SERVER_UNREACHABLE or patience.pause_s is None:
-        raise error
-    patience.tell_lost(error)
-    await asyncio.sleep(patience.pause_s)
-    return patience.after_pause()
 
 
 class _Meter:

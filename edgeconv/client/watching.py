@@ -8,9 +8,8 @@ from typing import Protocol, TypeVar
 
 from edgeconv.base.errors import EdgeconvError
 from edgeconv.client.event_cursor import TERMINAL_STATES, EventCursor
-from edgeconv.client.patience import Patience
+from edgeconv.client.patience import Patience, rest
 from edgeconv.client.rpc_errors import unreachable
-from edgeconv.client.transfer import rest
 from edgeconv.client.wire import Wire
 from edgeconv.v1 import conversions_pb2, conversions_pb2_grpc
 

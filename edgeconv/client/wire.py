@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import grpc
 
+from edgeconv.client.patience import Patience, rest
 from edgeconv.client.rpc_errors import from_rpc_error, unreachable
 
 Request = TypeVar("Request")
@@ -20,10 +21,16 @@ _LOOPBACK = ("127.", "localhost", "[::1]", "unix:", "ipv4:127.")
 
 
 class Wire:
-    """Calls to one server. Use inside one event loop; `close` it at the end."""
+    """Calls to one server. Use inside one event loop; `close` it at the end.
 
-    def __init__(self, address: str, token: str) -> None:
+    Args:
+        patience: How long a call is tried again for which the server has no room. Without it
+            such a refusal is raised.
+    """
+
+    def __init__(self, address: str, token: str, patience: Patience | None = None) -> None:
         self.address = address
+        self._patience = patience or Patience(busy_limit_s=0.0)
         self.channel = grpc.aio.insecure_channel(address, options=_options(address))
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
 
@@ -47,13 +54,22 @@ class Wire:
     ) -> Response:
         """One request, one answer.
 
+        Args:
+            deadline_s: Of each try.
+
         Raises:
             EdgeconvError: what the server sent, or SERVER_UNREACHABLE.
         """
-        try:
-            return await method(request, timeout=deadline_s, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self.address) from None
+        patience = self._patience
+        while True:
+            try:
+                return await method(request, timeout=deadline_s, metadata=self._metadata)
+            except grpc.aio.AioRpcError as error:
+                found = from_rpc_error(error, self.address)
+            if not found.retry_s:
+                raise found
+            # It was refused before anything was done.
+            patience = await rest(found, patience)
 
     async def send(
         self,
@@ -115,6 +131,8 @@ def _options(address: str) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.max_pings_without_data", 0),
+        # Clients of one process would share a connection, and its share of the server.
+        ("grpc.use_local_subchannel_pool", 1),
     ]
     if address.startswith(_LOOPBACK):
         options.append(("grpc.enable_http_proxy", 0))

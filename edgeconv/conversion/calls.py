@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.memory_errors import needed_more_memory, wants_memory
 from edgeconv.recipe.specs import StepKind
 from edgeconv.results.agreement import Agreement
 from edgeconv.results.effect import Effect
@@ -62,13 +63,15 @@ class StepOutcome:
         }
 
 
-def as_error(step: str, fault: Exception) -> EdgeconvError:
-    """Anything that a step raised as an error of the project: INTERNAL for the unexpected."""
+def as_error(kind: StepKind, step: str, fault: Exception) -> EdgeconvError:
+    """Anything that a step raised as an error of the project: INTERNAL for the unexpected.
+
+    A want of memory is told as such, also where a library or a step took it for another fault.
+    """
+    if wants_memory(fault):
+        return needed_more_memory(kind, step)
     if isinstance(fault, EdgeconvError):
         return fault
-    if isinstance(fault, MemoryError):
-        message = f"Step {step!r} needed more memory than allowed."
-        return EdgeconvError(Reason.LIMIT_EXCEEDED, message, step=step)
     return EdgeconvError(Reason.INTERNAL, f"Step {step!r} failed: {told(fault)}", step=step)
 
 

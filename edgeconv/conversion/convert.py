@@ -117,7 +117,7 @@ class _Conversion:
                 # A library's own exceptions too: the other variants are not lost with it.
                 if not isinstance(fault, EdgeconvError):
                     _LOG.error("step %s failed", step.name, exc_info=fault)
-                self._failed[step.id] = as_error(step.name, fault)
+                self._failed[step.id] = as_error(step.kind, step.name, fault)
 
     def result(self, variant: PlannedVariant, out: Path) -> VariantResult:
         """The result of a variant; its files are copied when it agrees with the source."""

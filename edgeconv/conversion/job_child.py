@@ -15,6 +15,7 @@ JSON objects:
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from pathlib import Path
@@ -28,6 +29,8 @@ from edgeconv.recipe.specs import StepKind
 from edgeconv.sandbox.channel import Channel
 
 _LONGEST_TEXT = 1500
+_LONG_WORD = re.compile(r"\S{300,}")
+_WORD_KEPT = 60
 
 
 def main(channel: Channel) -> None:
@@ -84,7 +87,7 @@ def _answer(runner: Any, message: dict[str, Any], channel: Channel) -> dict[str,
         # The trace of an unexpected one goes to the log.
         if not isinstance(fault, EdgeconvError):
             traceback.print_exception(fault)
-        return {"failed": _printable(as_error(call.name, fault).to_json())}
+        return {"failed": _printable(as_error(call.kind, call.name, fault).to_json())}
     return {
         "done": {
             **outcome.to_json(),
@@ -103,6 +106,8 @@ def _printable(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = value.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+    # A name without end would leave no room for what is wrong with it.
+    text = _LONG_WORD.sub(lambda word: f"{word[0][:_WORD_KEPT]}…{word[0][-_WORD_KEPT:]}", text)
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} …"
 
 

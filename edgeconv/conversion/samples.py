@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
-from edgeconv.base.sentences import clause
 from edgeconv.bench.inputs import TOKENS, synthetic_array
 from edgeconv.conversion.split import calibration_places, classes_of
+from edgeconv.recipe.dataset_fit import unusable
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec
 
@@ -97,17 +97,17 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
         archive = np.load(path, allow_pickle=False)
         if isinstance(archive, np.ndarray):
-            raise _invalid(name, "it is a single array, not an .npz archive")
+            raise unusable(name, "it is a single array, not an .npz archive")
         with archive:
             for name in archive.files:
                 arrays[name] = archive[name]
     except EdgeconvError:
         raise
     except (ValueError, OSError, KeyError, EOFError, SyntaxError) as error:
-        raise _invalid(name, f"it can't be read: {error}") from error
+        raise unusable(name, f"it can't be read: {error}") from error
     except Exception as error:
         # zipfile and zlib raise types of their own for damaged members.
-        raise _invalid(name, f"it is damaged: {error}") from error
+        raise unusable(name, f"it is damaged: {error}") from error
     return arrays
 
 
@@ -132,17 +132,17 @@ def inspect_arrays(arrays: Mapping[str, NDArray[Any]]) -> DatasetInspection:
     described = []
     for name, array in arrays.items():
         if array.ndim < 1:
-            raise _invalid(name, "it has no sample axis")
+            raise unusable(name, "it has no sample axis")
         if array.dtype.name not in known:
-            raise _invalid(name, f"its dtype {array.dtype} is none that a model takes")
+            raise unusable(name, f"its dtype {array.dtype} is none that a model takes")
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             where = np.argwhere(~np.isfinite(array))[0].tolist()
-            raise _invalid(name, f"it holds NaN or infinity, first at {where}")
+            raise unusable(name, f"it holds NaN or infinity, first at {where}")
         dtype = DType(array.dtype.name)
         described.append(DeclaredTensor(name=name, dtype=dtype, shape=array.shape))
     lengths = {name: array.shape[0] for name, array in arrays.items()}
     if LABEL in lengths and len(lengths) == 1:
-        raise _invalid(LABEL, "there are labels but no inputs")
+        raise unusable(LABEL, "there are labels but no inputs")
     return DatasetInspection(arrays=tuple(described), samples=min(lengths.values()))
 
 
@@ -194,16 +194,6 @@ def _fit(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
         return array[:, np.newaxis]
     want = ", ".join(["samples", *map(str, spec.shape)])
     raise _mismatch(spec.name, f"the array has shape {list(array.shape)}, not [{want}]")
-
-
-def _invalid(name: str, message: str) -> EdgeconvError:
-    return EdgeconvError(
-        Reason.DATASET_INVALID,
-        f"Array {name!r} can't be used: {clause(message)}.",
-        fix="Write it with numpy.savez: finite numbers, one array per input, samples first.",
-        violations=[FieldViolation(name, message)],
-        array=name,
-    )
 
 
 def _mismatch(name: str, message: str) -> EdgeconvError:

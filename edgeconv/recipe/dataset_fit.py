@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.sentences import clause
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType
 
@@ -116,3 +117,14 @@ def _same(wanted: Axes, have: Axes) -> bool:
 
 def _open_or(want: int | str, size: int | str) -> bool:
     return isinstance(want, str) or want < 1 or want == size
+
+
+def unusable(name: str, message: str, *, what: str = "Array") -> EdgeconvError:
+    """DATASET_INVALID: an array, or the dataset `name`, is none that a model can be given."""
+    return EdgeconvError(
+        Reason.DATASET_INVALID,
+        f"{what} {name!r} can't be used: {clause(message)}.",
+        fix="Write it with numpy.savez: one array of finite numbers per input, samples first.",
+        violations=[FieldViolation(name, message)],
+        array=name,
+    )

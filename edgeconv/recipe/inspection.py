@@ -40,9 +40,11 @@ class DatasetInspection(BaseModel):
     Attributes:
         arrays: "label" among them when there are labels.
         samples: Number of samples.
+        notes: What a user should know of its reading, sentences.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     arrays: tuple[DeclaredTensor, ...]
     samples: int
+    notes: tuple[str, ...] = ()

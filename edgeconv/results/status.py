@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.quantities import NS_PER_S
 from edgeconv.results.job import Failure
 
 DOMAIN = "edgeconv"
@@ -14,7 +15,8 @@ _FIX = "fix"
 
 
 def to_status(error: EdgeconvError) -> status_pb2.Status:
-    """Status with `ErrorInfo` and, when fields are wrong, `BadRequest`.
+    """Status with `ErrorInfo`, `BadRequest` when fields are wrong, and `RetryInfo` when the
+    same call may succeed later.
 
     `ErrorInfo.metadata` holds the error's metadata, and under "fix" what to do.
     """
@@ -29,6 +31,10 @@ def to_status(error: EdgeconvError) -> status_pb2.Status:
         for violation in error.violations:
             request.field_violations.add(field=violation.field, description=violation.message)
         status.details.add().Pack(request)
+    if error.retry_s:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_s * NS_PER_S))
+        status.details.add().Pack(retry)
     return status
 
 
@@ -37,8 +43,10 @@ def from_status(status: status_pb2.Status) -> EdgeconvError:
     reason, fix = Reason.INTERNAL, ""
     metadata: dict[str, str] = {}
     violations: list[FieldViolation] = []
+    retry_s = 0.0
     for detail in status.details:
         info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
         if _unpacks(detail, info):
             if info.domain == DOMAIN and info.reason in Reason.__members__:
                 reason = Reason[info.reason]
@@ -46,7 +54,11 @@ def from_status(status: status_pb2.Status) -> EdgeconvError:
             fix = metadata.pop(_FIX, "")
         elif _unpacks(detail, request):
             violations += [FieldViolation(v.field, v.description) for v in request.field_violations]
-    error = EdgeconvError(reason, status.message, fix=fix, violations=violations)
+        elif _unpacks(detail, retry):
+            retry_s = retry.retry_delay.ToNanoseconds() / NS_PER_S
+    error = EdgeconvError(
+        reason, status.message, fix=fix, violations=violations, retry_s=max(retry_s, 0.0)
+    )
     error.metadata = metadata
     return error
 

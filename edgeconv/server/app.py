@@ -31,20 +31,25 @@ from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.probe import walls_here
 from edgeconv.sandbox.walls import Room
 from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.blobs.identity import check_identity, identity_of
 from edgeconv.server.changes import QUEUE, Changes
 from edgeconv.server.crash_points import CrashPoint, reached
+from edgeconv.server.engine.bounded import BoundedEngine
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
 from edgeconv.server.executor import Life, last_resort, take_up
 from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
 from edgeconv.server.jobs.job_child import remove_folder
 from edgeconv.server.jobs.runner import ended_jobs, run_job
+from edgeconv.server.jobs.step_time import StepTimes
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
+from edgeconv.server.rpc.gates import CallLimits, Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
-from edgeconv.server.store.database import dispatch
+from edgeconv.server.store.connections import TimeLimits, dispatch
 from edgeconv.server.store.store import Store
+from edgeconv.server.store.urls import database_url
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,8 +73,6 @@ class ServerSettings:
         no_device_s: After this a benchmark fails that no registered device could run.
         child_idle_s: How long a job child is kept that nobody needs.
         sweep_s: How often what is overdue is looked for.
-        database: Of the store and the queues, as SQLAlchemy writes it, where several servers
-            share the work; "" is SQLite in the state folder.
         executor_dead_s: After this a server without a heartbeat is dead to the others that
             share its database, and they go on with its jobs.
         poll_s: How often the queues of a shared database are looked at: how long a job may
@@ -77,8 +80,15 @@ class ServerSettings:
         child_entry: What job children run.
         child_limits: What a job child may use.
         child_room: What it may touch besides its own folder.
+        step_times: How long its steps may take.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
+        database: URL of a PostgreSQL that it shares with other servers, for the store and the
+            queues; empty for files in the state folder. It may hold a password.
+        blobs: Folder for blobs, which all servers of one database share; None for one in the
+            state folder.
+        time_limits: How long what is asked of a database may take.
+        limits: What callers may have under way at once.
     """
 
     state: Path
@@ -91,13 +101,17 @@ class ServerSettings:
     no_device_s: float = 600.0
     child_idle_s: float = 300.0
     sweep_s: float = 2.0
-    database: str = ""
     executor_dead_s: float = 30.0
     poll_s: float = 0.5
     child_entry: str = DEFAULT_ENTRY
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
+    step_times: StepTimes = field(default_factory=StepTimes)
     awaited_device: str = ""
+    database: str = field(default="", repr=False)
+    blobs: Path | None = None
+    time_limits: TimeLimits = field(default_factory=TimeLimits)
+    limits: CallLimits = field(default_factory=CallLimits)
 
 
 async def serve(
@@ -107,7 +121,8 @@ async def serve(
 
     Raises:
         EdgeconvError: STATE_LOCKED when another server uses the state folder;
-            FIELD_INVALID when it can't listen there, or must not.
+            FIELD_INVALID when it can't listen there, or must not, or for a bad URL of a
+            database; DATABASE_UNAVAILABLE, DATABASE_NEWER, BLOBS_ELSEWHERE, STATE_UNWRITABLE.
     """
     if not _is_heard_by_this_machine_alone(settings):
         _check_not_encrypted_is_wanted(settings)
@@ -115,17 +130,21 @@ async def serve(
     async with AsyncExitStack() as stack:
         force = stack.enter_context(last_resort())
         folder = stack.enter_context(locked(settings.state))
-        tools = await _open(settings, folder, stack)
-        life = Life(tools, dead_s=settings.executor_dead_s, alone=not settings.database)
+        store, tools = await _open(settings, folder, stack)
+        life = Life(
+            store.executors, tools.executor,
+            dead_s=settings.executor_dead_s, alone=not settings.database,
+        )  # fmt: skip
         await life.begin()
         living = asyncio.create_task(life.go_on())
         stack.push_async_callback(_cancelled, living)
         stack.push_async_callback(life.end)
         engine = await _open_engine(settings, folder, tools, stack)
         services = ServiceTools(
-            tools.store, tools.blobs, engine, tools.children, tools.changes, tools.progress,
+            store, tools.blobs, BoundedEngine(engine, settings.time_limits.answer_s),
+            tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
-            tools.toolchain, settings.awaited_device,
+            tools.toolchain, Gates(settings.limits), settings.awaited_device,
         )  # fmt: skip
         server = build_server(services, ensure_token(settings.state))
         address = _listen(server, settings.listen, last_port(settings.state))
@@ -140,14 +159,20 @@ async def serve(
         except EdgeconvError:
             _LOG.exception("this server ends")
             force.start()
+            store.end_patience()
             await engine.shutdown()
             raise
         finally:
+            store.end_patience()
             # Watchers and long polls would keep the server for their whole time.
             tools.changes.touch([QUEUE])
 
 
-async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack) -> Tools:
+async def _open(
+    settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack
+) -> tuple[Store, Tools]:
+    """The store for calls, which are told when the database is lost, and what jobs work with:
+    their store waits for it."""
     clock: Clock = SystemClock()
     changes = Changes()
     progress = ProgressBoard(changes.touch)
@@ -157,27 +182,27 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         changes.touch(topics)
 
     store = await Store.open(
-        settings.database or f"sqlite:///{folder.database}",
-        clock=clock,
+        database_url(settings.database, folder.database),
         touch=touch,
         lease_s=settings.lease_s,
         silence_s=settings.silence_s,
+        limits=settings.time_limits,
     )
     stack.push_async_callback(store.close)
     reached(CrashPoint.STORE_OPENED)
+    blobs = await _open_blobs(settings, folder, store)
     if folder.scratch.exists():
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
     folder.scratch.mkdir(mode=0o700)
     reached(CrashPoint.SCRATCH_SWEPT)
-    blobs = Blobs.local(folder.blobs)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,
-        room=settings.child_room, idle_s=settings.child_idle_s,
+        room=settings.child_room, times=settings.step_times, idle_s=settings.child_idle_s,
     )  # fmt: skip
     stack.push_async_callback(children.close)
-    return Tools(
-        store=store,
+    tools = Tools(
+        store=store.patient(),
         blobs=blobs,
         children=children,
         changes=changes,
@@ -187,6 +212,16 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         toolchain=await asyncio.to_thread(toolchain),
         cpu_class=cpu_class(),
     )
+    return store, tools
+
+
+async def _open_blobs(settings: ServerSettings, folder: StateFolder, store: Store) -> Blobs:
+    """Blobs, in the folder that the database's files lie in."""
+    place = settings.blobs or folder.blobs
+    if settings.database or settings.blobs:
+        found = await asyncio.to_thread(identity_of, place)
+        check_identity(place, found, await store.installation.blobs(found))
+    return Blobs.local(place)
 
 
 async def _open_engine(
@@ -199,7 +234,7 @@ async def _open_engine(
         await taken_up.wait()
         await _run(tools, engine, job)
 
-    database = dispatch(settings.database or f"sqlite:///{folder.dispatch}")
+    database = dispatch(database_url(settings.database, folder.dispatch), settings.time_limits)
     stack.callback(database.dispose)
     engine = await DbosEngine.open(
         tools.executor, run,
@@ -295,9 +330,12 @@ def _listen(server: grpc.aio.Server, listen: str, last: int) -> str:
 async def _sweep_forever(
     tools: Tools, engine: Engine, life: Life, settings: ServerSettings
 ) -> None:
+    finished = False
     while True:
         try:
             await life.judge()
+            finished = finished or await tools.store.finish_migrations()
+            await tools.store.database.forget_marks()
             standing = await take_up(tools, engine)
             mine = [each.job for each in standing if each.executor in ("", tools.executor)]
             await _end_needless(tools, engine, mine)

@@ -11,6 +11,11 @@ R = TypeVar("R")
 _under_way: set[asyncio.Task[Any]] = set()
 
 
+def set_going(work: Coroutine[Any, Any, None]) -> None:
+    """Does `work`, which raises nothing, while nobody waits for it."""
+    _keep(asyncio.create_task(work))
+
+
 async def to_its_end(work: Coroutine[Any, Any, R]) -> R:
     """Does `work` and gives its result; a cancelled caller stops waiting, and the work goes on.
 
@@ -20,7 +25,11 @@ async def to_its_end(work: Coroutine[Any, Any, R]) -> R:
         CancelledError: the caller was cancelled.
     """
     task = asyncio.create_task(work)
-    # The event loop itself keeps no task alive.
+    _keep(task)
+    return await asyncio.shield(task)
+
+
+def _keep(task: asyncio.Task[Any]) -> None:
+    """The event loop itself keeps no task alive."""
     _under_way.add(task)
     task.add_done_callback(_under_way.discard)
-    return await asyncio.shield(task)

@@ -6,8 +6,9 @@ A "model" is one file, `model.json`, which says what the steps do with it:
     journal      path of a file that gets a line for each step that runs, see `JournalLine`
     pause_s      each step takes a random time of at most so many seconds, so that what runs
                  side by side ends in any order
-    steps        step name → "fail", "crash", "signal", "hang", "link", "nothing", "disagree",
-                 or "last": it is done, and the child ends without a word when it hears more
+    steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing",
+                 "disagree", or "last": it is done, and the child ends without a word when it
+                 hears more
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
@@ -21,6 +22,7 @@ import os
 import random
 import signal
 import struct
+import sys
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -166,6 +168,10 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
             os._exit(7)
         case "signal":
             os.kill(os.getpid(), signal.SIGSEGV)
+        case "memory":
+            # As C++ ends a process that does not expect it.
+            print("terminate called after throwing 'std::bad_alloc'", file=sys.stderr, flush=True)
+            os.abort()
         case "hang":
             while True:
                 time.sleep(3600)

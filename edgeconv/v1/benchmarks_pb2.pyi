@@ -525,7 +525,7 @@ class ListBenchmarksRequest(_message.Message):
     conversion: _builtins.str
     """"conversions/{id}" for those of one conversion, NOT_FOUND where there is none; empty for all."""
     page_size: _builtins.int
-    """How many at most; 0 is 50, more than 1,000 is 1,000."""
+    """How many at most; 0 is 50, more than 200 is 200. Fewer where they are large."""
     page_token: _builtins.str
     """From the previous answer."""
     def __init__(

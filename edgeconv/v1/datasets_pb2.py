@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65\x64geconv/v1/datasets.proto\x12\x0b\x65\x64geconv.v1\x1a\x17\x65\x64geconv/v1/files.proto\x1a\x18\x65\x64geconv/v1/models.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\":\n\x0c\x44\x61tasetArray\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"\x9d\x02\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.edgeconv.v1.InspectionState\x12 \n\x05\x66iles\x18\x03 \x03(\x0b\x32\x11.edgeconv.v1.File\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12)\n\x06\x61rrays\x18\x05 \x03(\x0b\x32\x19.edgeconv.v1.DatasetArray\x12\x0f\n\x07samples\x18\x06 \x01(\x03\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\t \x01(\t\"}\n\x14\x43reateDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12&\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x11.edgeconv.v1.FileB\x04\xe2\x41\x01\x02\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\">\n\x15\x43reateDatasetResponse\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.edgeconv.v1.Dataset\"\'\n\x11GetDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\";\n\x12GetDatasetResponse\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.edgeconv.v1.Dataset\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListDatasetsResponse\x12&\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.edgeconv.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13WatchDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"O\n\x14WatchDatasetResponse\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.edgeconv.v1.Dataset\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\t\"*\n\x14\x44\x65leteDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x17\n\x15\x44\x65leteDatasetResponse2\xbb\x03\n\x0e\x44\x61tasetService\x12V\n\rCreateDataset\x12!.edgeconv.v1.CreateDatasetRequest\x1a\".edgeconv.v1.CreateDatasetResponse\x12M\n\nGetDataset\x12\x1e.edgeconv.v1.GetDatasetRequest\x1a\x1f.edgeconv.v1.GetDatasetResponse\x12S\n\x0cListDatasets\x12 .edgeconv.v1.ListDatasetsRequest\x1a!.edgeconv.v1.ListDatasetsResponse\x12U\n\x0cWatchDataset\x12 .edgeconv.v1.WatchDatasetRequest\x1a!.edgeconv.v1.WatchDatasetResponse0\x01\x12V\n\rDeleteDataset\x12!.edgeconv.v1.DeleteDatasetRequest\x1a\".edgeconv.v1.DeleteDatasetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65\x64geconv/v1/datasets.proto\x12\x0b\x65\x64geconv.v1\x1a\x17\x65\x64geconv/v1/files.proto\x1a\x18\x65\x64geconv/v1/models.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\":\n\x0c\x44\x61tasetArray\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"\xac\x02\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.edgeconv.v1.InspectionState\x12 \n\x05\x66iles\x18\x03 \x03(\x0b\x32\x11.edgeconv.v1.File\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12)\n\x06\x61rrays\x18\x05 \x03(\x0b\x32\x19.edgeconv.v1.DatasetArray\x12\x0f\n\x07samples\x18\x06 \x01(\x03\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\t \x01(\t\x12\r\n\x05notes\x18\n \x03(\t\"}\n\x14\x43reateDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12&\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x11.edgeconv.v1.FileB\x04\xe2\x41\x01\x02\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\">\n\x15\x43reateDatasetResponse\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.edgeconv.v1.Dataset\"\'\n\x11GetDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\";\n\x12GetDatasetResponse\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.edgeconv.v1.Dataset\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListDatasetsResponse\x12&\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.edgeconv.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13WatchDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"O\n\x14WatchDatasetResponse\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.edgeconv.v1.Dataset\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\t\"*\n\x14\x44\x65leteDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x17\n\x15\x44\x65leteDatasetResponse2\xbb\x03\n\x0e\x44\x61tasetService\x12V\n\rCreateDataset\x12!.edgeconv.v1.CreateDatasetRequest\x1a\".edgeconv.v1.CreateDatasetResponse\x12M\n\nGetDataset\x12\x1e.edgeconv.v1.GetDatasetRequest\x1a\x1f.edgeconv.v1.GetDatasetResponse\x12S\n\x0cListDatasets\x12 .edgeconv.v1.ListDatasetsRequest\x1a!.edgeconv.v1.ListDatasetsResponse\x12U\n\x0cWatchDataset\x12 .edgeconv.v1.WatchDatasetRequest\x1a!.edgeconv.v1.WatchDatasetResponse0\x01\x12V\n\rDeleteDataset\x12!.edgeconv.v1.DeleteDatasetRequest\x1a\".edgeconv.v1.DeleteDatasetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,27 +49,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATASETARRAY']._serialized_start=185
   _globals['_DATASETARRAY']._serialized_end=243
   _globals['_DATASET']._serialized_start=246
-  _globals['_DATASET']._serialized_end=531
-  _globals['_CREATEDATASETREQUEST']._serialized_start=533
-  _globals['_CREATEDATASETREQUEST']._serialized_end=658
-  _globals['_CREATEDATASETRESPONSE']._serialized_start=660
-  _globals['_CREATEDATASETRESPONSE']._serialized_end=722
-  _globals['_GETDATASETREQUEST']._serialized_start=724
-  _globals['_GETDATASETREQUEST']._serialized_end=763
-  _globals['_GETDATASETRESPONSE']._serialized_start=765
-  _globals['_GETDATASETRESPONSE']._serialized_end=824
-  _globals['_LISTDATASETSREQUEST']._serialized_start=826
-  _globals['_LISTDATASETSREQUEST']._serialized_end=886
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=888
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=975
-  _globals['_WATCHDATASETREQUEST']._serialized_start=977
-  _globals['_WATCHDATASETREQUEST']._serialized_end=1018
-  _globals['_WATCHDATASETRESPONSE']._serialized_start=1020
-  _globals['_WATCHDATASETRESPONSE']._serialized_end=1099
-  _globals['_DELETEDATASETREQUEST']._serialized_start=1101
-  _globals['_DELETEDATASETREQUEST']._serialized_end=1143
-  _globals['_DELETEDATASETRESPONSE']._serialized_start=1145
-  _globals['_DELETEDATASETRESPONSE']._serialized_end=1168
-  _globals['_DATASETSERVICE']._serialized_start=1171
-  _globals['_DATASETSERVICE']._serialized_end=1614
+  _globals['_DATASET']._serialized_end=546
+  _globals['_CREATEDATASETREQUEST']._serialized_start=548
+  _globals['_CREATEDATASETREQUEST']._serialized_end=673
+  _globals['_CREATEDATASETRESPONSE']._serialized_start=675
+  _globals['_CREATEDATASETRESPONSE']._serialized_end=737
+  _globals['_GETDATASETREQUEST']._serialized_start=739
+  _globals['_GETDATASETREQUEST']._serialized_end=778
+  _globals['_GETDATASETRESPONSE']._serialized_start=780
+  _globals['_GETDATASETRESPONSE']._serialized_end=839
+  _globals['_LISTDATASETSREQUEST']._serialized_start=841
+  _globals['_LISTDATASETSREQUEST']._serialized_end=901
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=903
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=990
+  _globals['_WATCHDATASETREQUEST']._serialized_start=992
+  _globals['_WATCHDATASETREQUEST']._serialized_end=1033
+  _globals['_WATCHDATASETRESPONSE']._serialized_start=1035
+  _globals['_WATCHDATASETRESPONSE']._serialized_end=1114
+  _globals['_DELETEDATASETREQUEST']._serialized_start=1116
+  _globals['_DELETEDATASETREQUEST']._serialized_end=1158
+  _globals['_DELETEDATASETRESPONSE']._serialized_start=1160
+  _globals['_DELETEDATASETRESPONSE']._serialized_end=1183
+  _globals['_DATASETSERVICE']._serialized_start=1186
+  _globals['_DATASETSERVICE']._serialized_end=1629
 # @@protoc_insertion_point(module_scope)

@@ -269,7 +269,7 @@ class ListDevicesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many at most; 0 is 50, more than 1,000 is 1,000."""
+    """How many at most; 0 is 50, more than 200 is 200. Fewer where they are large."""
     page_token: _builtins.str
     """From the previous answer."""
     def __init__(

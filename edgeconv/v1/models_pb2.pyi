@@ -383,7 +383,7 @@ class ListModelVersionsRequest(_message.Message):
     model: _builtins.str
     """"models/{model}", or empty for the versions of all models. NOT_FOUND when it never had one."""
     page_size: _builtins.int
-    """How many at most; 0 is 50, more than 1,000 is 1,000."""
+    """How many at most; 0 is 50, more than 200 is 200. Fewer where they are large."""
     page_token: _builtins.str
     """From the previous answer."""
     def __init__(

@@ -16,7 +16,7 @@ import pytest
 from edgeconv.server.engine import dbos_engine
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind, RunJob, Standing
-from edgeconv.server.store.database import dispatch
+from edgeconv.server.store.connections import dispatch
 
 Make = Callable[..., Awaitable[Engine]]
 EXECUTOR = "me"
@@ -301,7 +301,7 @@ PROGRAM = """
 import asyncio, sys
 from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Job, JobKind
-from edgeconv.server.store.database import dispatch
+from edgeconv.server.store.connections import dispatch
 async def run(job):
     print(job.resource, flush=True)
     try:

@@ -23,16 +23,15 @@ from edgeconv.server.records import (
     StepReportRecord,
     VariantRecord,
 )
-from edgeconv.server.store import schema
 from edgeconv.server.store.agents import AgentDevice, HeldLease, Word
 from edgeconv.server.store.conversions import MAX_LOST_ATTEMPTS, NewConversion, VerifiedVariant
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.steps import MAX_LOST_RUNS, StepBusy, StepClaim, StepDone, StepGivenUp
 from edgeconv.server.store.store import Store
-from edgeconv.server.store.tables import metadata
 from edgeconv.testing.fake_clock import FakeClock
 
 S = 1_000_000_000
+DEAD = 3600 * S
 ANYONE = Request("local", "", "")
 INSPECTION = Inspection(
     format="onnx", inputs=(), outputs=(), parameters=1, weights_bytes=4, operators={"Gemm": 1}
@@ -137,23 +136,6 @@ def _files(data: bytes, name: str = "model.onnx") -> Files:
 
 def _held(record: Any, state: Any = "busy", message: str = "measuring") -> HeldLease:
     return HeldLease(record.id, record.token, state, message)
-
-
-# Migrations.
-
-
-def test_migrations_make_exactly_the_tables_that_the_code_uses(url: str) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    engine = sa.create_engine(url)
-    schema.upgrade(engine)
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == (
-            schema.HEAD
-        )
-    schema.upgrade(engine)
 
 
 def test_what_was_kept_is_there_after_a_restart(url: str) -> None:

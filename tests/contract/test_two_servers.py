@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.base.state_folder import StateFolder, read_endpoint
+from edgeconv.base.state_folder import read_endpoint
 from edgeconv.client.aio import AsyncClient
 from edgeconv.testing.quick_steps import ENTRY
 from edgeconv.testing.running_server import QuickService
@@ -32,7 +32,7 @@ async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     state = Path(sys.argv[1])
     settings = ServerSettings(
-        state, database=sys.argv[2],
+        state, database=sys.argv[2], blobs=state.parent / "blobs",
         child_entry=sys.argv[3], child_room=Room(writes=(state.parent,)),
         executor_dead_s=2.0, sweep_s=0.2, poll_s=0.05,
     )
@@ -65,9 +65,6 @@ class Server:
 @asynccontextmanager
 async def _server(folder: Path, name: str, url: str, version: int = 1) -> AsyncIterator[Server]:
     state = folder / name
-    state.mkdir(mode=0o700)
-    (folder / "blobs").mkdir(exist_ok=True)
-    StateFolder(state).blobs.symlink_to(folder / "blobs")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, str(state), url, ENTRY, str(version)),
         stdout=PIPE, stderr=PIPE,

@@ -21,8 +21,8 @@ from edgeconv.server.store.store import Store
 from edgeconv.testing.fake_clock import FakeClock
 from edgeconv.testing.running_server import quick_service
 
-LIMIT_S = 30.0
-DEAD_S = 0.5
+LIMIT_S = 60.0
+DEAD_S = 2.0
 
 
 @asynccontextmanager
@@ -46,14 +46,16 @@ def test_a_server_that_has_only_just_come_judges_no_one(tmp_path: Path) -> None:
             executors = tools.store.executors
             await executors.enter("silent")
             clock.advance(3600 * NS_PER_S)
-            life = Life(tools, dead_s=DEAD_S, alone=False)
+            life = Life(executors, "me", dead_s=DEAD_S, alone=False)
             await life.begin()
+            beating = asyncio.create_task(life.go_on())
             await life.judge()
-            assert await executors.dead_among(["silent"]) == set()
+            assert await executors.others("me") == ["silent"]
             async with asyncio.timeout(LIMIT_S):
-                while not await executors.dead_among(["silent"]):
+                while await executors.others("me"):
                     await life.judge()
-            assert await executors.dead_among(["me"]) == set()
+            beating.cancel()
+            assert await executors.beat("me")
 
     asyncio.run(scenario())
 
@@ -62,8 +64,8 @@ def test_a_server_that_is_alone_on_its_state_folder_waits_for_no_one(tmp_path: P
     async def scenario() -> None:
         async with _tools(tmp_path, FakeClock()) as tools:
             await tools.store.executors.enter("killed")
-            await Life(tools, dead_s=3600, alone=True).begin()
-            assert await tools.store.executors.dead_among(["killed", "me"]) == {"killed"}
+            await Life(tools.store.executors, "me", dead_s=3600, alone=True).begin()
+            assert await tools.store.executors.others("") == ["me"]
 
     asyncio.run(scenario())
 
@@ -71,7 +73,7 @@ def test_a_server_that_is_alone_on_its_state_folder_waits_for_no_one(tmp_path: P
 def test_one_that_was_taken_for_dead_learns_it_with_its_next_beat(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with _tools(tmp_path, FakeClock()) as tools:
-            life = Life(tools, dead_s=DEAD_S, alone=False)
+            life = Life(tools.store.executors, "me", dead_s=DEAD_S, alone=False)
             await life.begin()
             await tools.store.executors.declare_others_dead("another")
             with pytest.raises(EdgeconvError) as caught:

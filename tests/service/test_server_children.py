@@ -67,6 +67,36 @@ def test_the_child_that_was_started_ahead_is_taken_once(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("left", ["nothing", "another file"])
+def test_a_child_whose_lock_file_was_removed_is_used_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    locks.chmod(0o1777)
+    monkeypatch.setattr("edgeconv.bench.lock._FOLDERS", (locks,))
+
+    async def scenario() -> None:
+        async with _children(tmp_path) as children:
+            child = await children.take("model")
+            await children.give_back(child, "model")
+            assert await children.take("model") is child
+            for lock in [*locks.iterdir()]:
+                # The old one is kept, or the new one might get its number.
+                lock.rename(tmp_path / f"{lock.name}.old")
+                if left == "another file":
+                    lock.touch()
+            assert not child.alive
+            await children.give_back(child, "model")
+            assert not _runs(child)
+            other = await children.take("model")
+            await other.run(_inspect(_bundle(tmp_path)), _say_nothing)
+            assert other.alive
+            await children.end(other)
+
+    asyncio.run(scenario())
+
+
 def test_a_child_is_kept_for_its_model_and_sees_no_other(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with _children(tmp_path) as children:

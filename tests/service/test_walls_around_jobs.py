@@ -96,6 +96,23 @@ def test_a_missing_wall_is_noted_once_in_the_result(tmp_path: Path) -> None:
     assert asyncio.run(notes(Room())) == []
 
 
+def test_a_missing_wall_is_noted_where_a_model_or_dataset_was_inspected(tmp_path: Path) -> None:
+    async def notes(room: Room) -> list[list[str]]:
+        folder = tmp_path / f"landlock-{room.landlock}"
+        folder.mkdir()
+        room = Room(writes=(folder,), landlock=room.landlock)
+        async with quick_service(folder, child_room=room) as service:
+            await service.model()
+            [model] = await service.client.list_model_versions()
+            await service.client.wait_dataset(await service.dataset("d", x=("float32", [8, 4])))
+            [dataset] = await service.client.list_datasets()
+            return [list(model.inspection.notes), list(dataset.notes)]
+
+    for [message] in asyncio.run(notes(Room(landlock=0))):
+        assert message.startswith("Without Landlock (switched off) a model's file could: ")
+    assert asyncio.run(notes(Room())) == [[], []]
+
+
 def _settings(state: Path, host: str, *, without_walls: bool = False) -> ServerSettings:
     return ServerSettings(
         state,

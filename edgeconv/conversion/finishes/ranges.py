@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeconv.analysis.masks import ALWAYS_MASK
 from edgeconv.conversion.finishes.scores import Floors, Scores
 from edgeconv.recipe.specs import Int8StaticOptions
 
 Values = Iterator[Mapping[str, NDArray[Any]]]
 _BINS = 8192
-_MASKED = 1e30
-"""Larger values are minus infinity in disguise, as masks write it."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,10 @@ def observe(
 def _floats(values: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[np.float32]]]:
     for name, array in values.items():
         if array.dtype == np.float32 and array.size:
-            if max(-float(array.min()), float(array.max())) < _MASKED:
+            if max(-float(array.min()), float(array.max())) < ALWAYS_MASK:
                 yield name, array
                 continue
             # No range should follow a mask: nothing else would be left in 8 bits.
-            usable = array[np.isfinite(array) & (np.abs(array) < _MASKED)]
+            usable = array[np.isfinite(array) & (np.abs(array) < ALWAYS_MASK)]
             if usable.size:
                 yield name, usable

@@ -17,6 +17,8 @@ _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _TFLITE = b"TFL3"
 _HDF5 = b"\x89HDF"
+_GZIP = b"\x1f\x8b"
+_LFS_POINTER = b"version https://"
 
 DAMAGED_ZIP = (
     zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
@@ -59,6 +61,10 @@ def recognise(folder: Path) -> SourceFile:
         raise _unreadable(path, "it is a TFLite file", "Send the model it was made of.")
     if head.startswith(_HDF5):
         raise _unreadable(path, "it is an HDF5 file", "Export the model to ONNX.")
+    if head.startswith(_GZIP):
+        raise _unreadable(path, "it is compressed with gzip", "Unpack it first.")
+    if head.startswith(_LFS_POINTER):
+        raise _unreadable(path, "it is a pointer of Git LFS", "Fetch it with `git lfs pull`.")
     if len(head) < 8:
         raise _unreadable(path, f"it has only {len(head)} bytes", "Send the whole file.")
     return SourceFile(path, "onnx")

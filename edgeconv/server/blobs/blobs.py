@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -159,17 +160,26 @@ class Blobs:
             path.unlink(missing_ok=True)
             raise
 
-    def digest_of(self, file: FileRecord) -> str:
-        """Digest over a file's parts as they are stored; blocks.
+    async def digest_of(self, file: FileRecord) -> str:
+        """Digest over a file's parts as they are stored; a cancelled caller ends the work.
 
         Raises:
             EdgeconvError: BLOB_DAMAGED.
         """
         if len(file.parts) == 1:
             return file.parts[0].digest
-        whole = hashlib.sha256()
-        for chunk in self._read_blocking(file):
-            whole.update(chunk)
+        whole, unwanted = hashlib.sha256(), threading.Event()
+
+        def read() -> None:
+            for chunk in self._read_blocking(file):
+                if unwanted.is_set():
+                    return
+                whole.update(chunk)
+
+        try:
+            await asyncio.to_thread(read)
+        finally:
+            unwanted.set()
         return f"sha256:{whole.hexdigest()}"
 
     def read_whole(self, file: FileRecord) -> bytes:

@@ -31,6 +31,7 @@ from dbos import (
 )
 
 from edgeconv.server.crash_points import CrashPoint, reached
+from edgeconv.server.engine.dbos_log import DbosNews
 from edgeconv.server.engine.engine import Job, JobKind, RunJob, Standing
 from edgeconv.server.engine.places import Places, Turn
 
@@ -52,6 +53,7 @@ _TIDY_S = 60.0
 _TIDY_AT_ONCE = 500
 _END_S = 10.0
 _THREADS = "dbos-executor"
+_NEWS = DbosNews()
 
 _open: DbosEngine | None = None
 """DBOS knows one instance a process, and its workflows are functions of a module."""
@@ -378,7 +380,7 @@ def _launch(executor: str, database: Any) -> None:
     logger = logging.getLogger("dbos")
     logger.handlers.clear()
     logger.propagate = True
-    logger.addFilter(_is_news)
+    logger.addFilter(_NEWS)
     DBOS.launch()
 
 
@@ -392,11 +394,6 @@ def _end() -> None:
     for thread in threading.enumerate():
         if thread.name.startswith(_THREADS):
             thread.join(_END_S)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a line of DBOS says what its reader has not asked for."""
-    return not record.getMessage().startswith("Asyncio task cancelled")
 
 
 def _job_of(row: WorkflowStatus) -> Job:

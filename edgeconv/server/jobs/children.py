@@ -20,6 +20,7 @@ from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.completion import to_its_end
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.job_child import JobChild
+from edgeconv.server.jobs.step_time import StepTimes
 
 DEFAULT_ENTRY = "edgeconv.conversion.job_child:main"
 MAX_KEPT = 2
@@ -41,6 +42,7 @@ class Children:
     Args:
         folder: Theirs; each gets one of its own in it.
         room: What they may touch besides that.
+        times: How long their steps may take.
         idle_s: How long an idle child is kept.
         rest_s: How long after a job no child is started ahead: more is likely to follow for
             the one that worked, and the start would take a processor away from that.
@@ -54,6 +56,7 @@ class Children:
         entry: str = DEFAULT_ENTRY,
         limits: Limits | None = None,
         room: Room | None = None,
+        times: StepTimes | None = None,
         idle_s: float = 300.0,
         rest_s: float = 5.0,
     ) -> None:
@@ -62,6 +65,7 @@ class Children:
         self._entry = entry
         self._limits = limits or Limits()
         self._room = room or Room()
+        self._times = times or StepTimes()
         self._idle_s = idle_s
         self._rest_s = rest_s
         self._idle: list[_Idle] = []
@@ -156,7 +160,9 @@ class Children:
 
     async def _start(self) -> JobChild:
         folder = self._folder / new_id()
-        child = await JobChild.start(self._entry, folder, self._blobs, self._limits, self._room)
+        child = await JobChild.start(
+            self._entry, folder, self._blobs, self._limits, self._room, self._times
+        )
         reached(CrashPoint.CHILD_STARTED)
         return child
 

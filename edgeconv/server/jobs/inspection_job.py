@@ -33,10 +33,11 @@ async def inspect_model(tools: Tools, name: str) -> None:
         return
     bundle = Bundle(record.files, record.digest, {})
     try:
-        output = await _inspect(
+        output, notes = await _inspect(
             tools, name, StepKind.INSPECT, bundle, record.digest, from_ahead=True
         )
         inspection = Inspection.model_validate(output.facts["inspection"])
+        inspection = inspection.model_copy(update={"notes": inspection.notes + notes})
         reached(CrashPoint.MODEL_INSPECTED)
     except Exception as fault:
         # A fault of ours must still end the inspection, for whoever waits for it.
@@ -62,8 +63,11 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
             return
         bundle = Bundle(record.files, record.digest, {})
         # What is read is kept for all who send these bytes, so no model may have a say in it.
-        output = await _inspect(tools, name, StepKind.INSPECT_DATASET, bundle, "", from_ahead=False)
+        output, notes = await _inspect(
+            tools, name, StepKind.INSPECT_DATASET, bundle, "", from_ahead=False
+        )
         inspection = DatasetInspection.model_validate(output.facts["inspection"])
+        inspection = inspection.model_copy(update={"notes": inspection.notes + notes})
         if model is not None and model.inspection is not None:
             check_fit(inspection, model.inspection.inputs)
         reached(CrashPoint.DATASET_INSPECTED)
@@ -112,7 +116,12 @@ async def _model_of(tools: Tools, record: DatasetRecord) -> ModelVersionRecord |
 
 async def _inspect(
     tools: Tools, name: str, kind: StepKind, bundle: Bundle, model: str, *, from_ahead: bool
-) -> StepOutput:
+) -> tuple[StepOutput, tuple[str, ...]]:
+    """What a child read, and what is to be said of the walls around it.
+
+    That is no part of what is remembered of the files: another machine has other walls.
+    """
+    walls: list[str] = []
     key = step_key(
         spec_of(kind, kind.value), {}, {"source": KeyInput(bundle.digest, {})},
         seed=0, toolchain=tools.toolchain, cpu_class=tools.cpu_class,
@@ -125,6 +134,7 @@ async def _inspect(
         child: JobChild | None = await tools.children.take(model, from_ahead=from_ahead)
         assert child is not None
         try:
+            walls[:] = [warning] if (warning := (await child.walls()).warning) else []
             order = StepOrder(kind, kind.value, {}, 0, {"source": bundle})
             files, said = await child.run(order, tell)
             said.pop("folder")
@@ -138,7 +148,7 @@ async def _inspect(
                 await tools.children.end(child)
 
     try:
-        return (await once(tools, key, kind.value, make)).output
+        return (await once(tools, key, kind.value, make)).output, tuple(walls)
     except EdgeconvError as error:
         died = error.reason is Reason.CHILD_DIED or error.metadata.get("ended_by") == OUT_OF_MEMORY
         if not died:
@@ -146,4 +156,4 @@ async def _inspect(
         # A child also dies of what is no fault of the file, such as a machine that is short
         # of memory for a moment. Only a file that ends two children is blamed.
         _LOG.warning("%s is done once more, in a new child: %s", kind.value, error.message)
-    return (await once(tools, key, kind.value, make)).output
+    return (await once(tools, key, kind.value, make)).output, tuple(walls)

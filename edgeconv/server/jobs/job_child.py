@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.bench.lock import lock_files
+from edgeconv.bench.lock import LockFiles
 from edgeconv.sandbox.child import Child
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.walls import Room, Walls
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.child_files import bring_in, take_out
+from edgeconv.server.jobs.limit_deaths import ended_by_a_limit
 from edgeconv.server.jobs.runtime_deaths import refused_by_crash
+from edgeconv.server.jobs.step_time import LONGEST_WAIT_S, StepClock, StepTimes, took_too_long
 from edgeconv.server.records import Files
 
 _LOG = logging.getLogger(__name__)
@@ -60,10 +62,14 @@ class JobChild:
     written there to another place.
     """
 
-    def __init__(self, child: Child, folder: Path, blobs: Blobs) -> None:
+    def __init__(
+        self, child: Child, folder: Path, blobs: Blobs, times: StepTimes, locks: LockFiles
+    ) -> None:
         self._child = child
+        self._locks = locks
         self._folder = folder
         self._blobs = blobs
+        self._times = times
         self._bundles: dict[str, Path] = {}
         self._steps = 0
         self._heard = False
@@ -73,12 +79,19 @@ class JobChild:
 
     @classmethod
     async def start(
-        cls, entry: str, folder: Path, blobs: Blobs, limits: Limits, room: Room
+        cls,
+        entry: str,
+        folder: Path,
+        blobs: Blobs,
+        limits: Limits,
+        room: Room,
+        times: StepTimes | None = None,
     ) -> Self:
         """Starts a child behind walls in a folder of its own, which is made.
 
         Args:
             room: What it may touch besides that folder and the machine's lock files.
+            times: How long its steps may take.
 
         Raises:
             EdgeconvError: CHILD_DIED when it ended at once.
@@ -86,7 +99,8 @@ class JobChild:
         own, inputs = folder / _OWN, folder / _INPUTS
         for each in (own, inputs):
             each.mkdir(parents=True)
-        reads = (inputs, *await asyncio.to_thread(lock_files), *room.reads)
+        locks = await asyncio.to_thread(LockFiles.there)
+        reads = (inputs, *locks.paths, *room.reads)
         try:
             child = await Child.start(
                 entry, folder=own, limits=limits, room=replace(room, reads=reads)
@@ -94,7 +108,7 @@ class JobChild:
         except BaseException:
             await asyncio.to_thread(remove_folder, folder)
             raise
-        return cls(child, folder, blobs)
+        return cls(child, folder, blobs, times or StepTimes(), locks)
 
     @property
     def pid(self) -> int:
@@ -111,8 +125,12 @@ class JobChild:
 
     @property
     def alive(self) -> bool:
-        """Whether it can do a step."""
-        return self._child.alive
+        """Whether it can do a step.
+
+        It may open the lock files that were there when it started. Where somebody has removed
+        one, there is another of that name by now, or none.
+        """
+        return self._child.alive and self._locks.are_still_there
 
     @property
     def heard(self) -> bool:
@@ -136,11 +154,7 @@ class JobChild:
                 for a file that its runtime crashes on, after which the child is of no more
                 use; BLOB_DAMAGED.
         """
-        if self._warming is not None and not self._warming.done():
-            self._tell_warming = tell
-            if self._warming_word[1]:
-                tell(*self._warming_word)
-            await asyncio.shield(self._warming)
+        await self._warmed(order, tell)
         self._steps += 1
         self._heard = False
         folder = self._folder / _OWN / f"step{self._steps}"
@@ -149,15 +163,12 @@ class JobChild:
         scratch.mkdir()
         inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
         reached(CrashPoint.INPUTS_BROUGHT)
-        await self._child.send(
-            {
-                "do": "step", "kind": order.kind, "name": order.name,
-                "options": dict(order.options), "seed": order.seed, "inputs": inputs,
-                "folder": str(folder), "scratch": str(scratch),
-            }
-        )  # fmt: skip
-        reached(CrashPoint.STEP_SENT)
-        done = await self._answer(order, tell)
+        said = {
+            "do": "step", "kind": order.kind, "name": order.name,
+            "options": dict(order.options), "seed": order.seed, "inputs": inputs,
+            "folder": str(folder), "scratch": str(scratch),
+        }  # fmt: skip
+        done = await self._in_time(order, said, tell)
         reached(CrashPoint.STEP_ANSWERED)
         files = await asyncio.to_thread(take_out, self._blobs, folder)
         reached(CrashPoint.FILES_TAKEN)
@@ -185,6 +196,50 @@ class JobChild:
         except EdgeconvError:
             _LOG.warning("a child died while it was started ahead:\n%s", self._child.stderr_tail)
 
+    async def _warmed(self, order: StepOrder, tell: Tell) -> None:
+        """Waits until the libraries are loaded that it was told to load."""
+        if self._warming is None or self._warming.done():
+            return
+        self._tell_warming = tell
+        if self._warming_word[1]:
+            tell(*self._warming_word)
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                await asyncio.shield(self._warming)
+        except TimeoutError:
+            await self._child.kill()
+            raise took_too_long(order.kind, order.name, LONGEST_WAIT_S) from None
+
+    async def _in_time(
+        self, order: StepOrder, said: Mapping[str, Any], tell: Tell
+    ) -> dict[str, Any]:
+        """Has the step done; a child that went beyond a limit is ended.
+
+        Not only for its time: one that is full of what a step could not finish would fail the
+        next one, too.
+        """
+        running = asyncio.get_running_loop()
+        clock = StepClock(self._times.of(order.kind), running.time())
+        try:
+            async with asyncio.timeout_at(clock.ends_s) as timer:
+
+                def hear(fraction: float, words: str) -> None:
+                    clock.hear(words, running.time())
+                    timer.reschedule(clock.ends_s)
+                    tell(fraction, words)
+
+                await self._child.send(said)
+                reached(CrashPoint.STEP_SENT)
+                return await self._answer(order, hear)
+        except TimeoutError:
+            await self._child.kill()
+            limit_s = self._times.of(order.kind)
+            raise took_too_long(order.kind, order.name, limit_s) from None
+        except EdgeconvError as error:
+            if error.reason is Reason.LIMIT_EXCEEDED:
+                await self._child.kill()
+            raise
+
     async def _bring_in(self, given: Bundle) -> dict[str, Any]:
         if given.digest not in self._bundles:
             folder = self._folder / _INPUTS / f"{len(self._bundles)}-{self._steps}"
@@ -210,6 +265,9 @@ class JobChild:
         except EdgeconvError as error:
             if not self._child.alive:
                 _LOG.error("the child of step %s died:\n%s", order.name, self._child.stderr_tail)
+                words = self._child.stderr_tail
+                if beyond := ended_by_a_limit(order.kind, order.name, words, error):
+                    raise beyond from error
                 made = order.inputs.get("artifact", _NOTHING).facts.get("format", "")
                 if refused := refused_by_crash(order.kind, order.name, made, error):
                     raise refused from error

@@ -11,6 +11,7 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
 from edgeconv.base.quantities import NS_PER_S
 from edgeconv.results.status import from_status, to_status
+from edgeconv.server.blobs.blobs import MAX_PART_BYTES
 from edgeconv.server.changes import QUEUE
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.measured import MAX_RESULT_BYTES, LeaseOutcome, take_outcome
@@ -89,9 +90,10 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         if not 1 <= header.size_bytes <= MAX_RESULT_BYTES:
             raise refuse("header.size_bytes", f"is not within 1 to {MAX_RESULT_BYTES} (256 MiB)")
         record = await self._leased(header.lease, "header.lease")
-        file = await self._tools.blobs.put_stream(
-            header.role, header.digest, header.size_bytes, read_data(incoming)
-        )
+        async with self._tools.gates.room_for(min(header.size_bytes, MAX_PART_BYTES)):
+            file = await self._tools.blobs.put_stream(
+                header.role, header.digest, header.size_bytes, read_data(incoming)
+            )
         reached(CrashPoint.RESULT_STORED)
         await self._leased(header.lease, "header.lease")
         await self._tools.store.fleet.add_file(record.id, header.lease.token, file)

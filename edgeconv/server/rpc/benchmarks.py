@@ -14,7 +14,7 @@ from edgeconv.server.jobs.conversion_job import OUTPUTS_FILE, SAMPLES_FILE
 from edgeconv.server.records import BenchmarkRecord, FileRecord
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.device_selectors import check_matched
-from edgeconv.server.rpc.fields import not_found, page_size, page_start, request_of
+from edgeconv.server.rpc.fields import fill_page, not_found, page_size, page_start, request_of
 from edgeconv.server.rpc.new_conversion import MeasureOptions
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.scheduler import parse_selector
@@ -84,11 +84,8 @@ class BenchmarkService(benchmarks_pb2_grpc.BenchmarkServiceServicer):
         )
         if conversion and not found and not await self._tools.store.conversions.get(conversion):
             raise not_found(request.conversion)
-        more = len(found) > limit
-        return benchmarks_pb2.ListBenchmarksResponse(
-            benchmarks=[messages.benchmark(record) for record in found[:limit]],
-            next_page_token=str(found[limit - 1].seq) if more else "",
-        )
+        page, following = fill_page(found, limit, messages.benchmark)
+        return benchmarks_pb2.ListBenchmarksResponse(benchmarks=page, next_page_token=following)
 
     async def CancelBenchmark(
         self, request: benchmarks_pb2.CancelBenchmarkRequest, context: Any

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 
 from edgeconv.base.bundle import check_file_name
@@ -31,7 +30,7 @@ async def accept_files(store: Store, blobs: Blobs, files: Sequence[files_pb2.Fil
         raise refuse("files", "two files have one name")
     await _check_sent(store, accepted)
     for place, file in enumerate(accepted):
-        found = await asyncio.to_thread(blobs.digest_of, file)
+        found = await blobs.digest_of(file)
         if found != file.digest:
             message = f"the parts of {file.name!r} make {found}, not {file.digest}"
             raise EdgeconvError(

@@ -12,9 +12,9 @@ from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.runner import conversion_of
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.device_selectors import check_matched
-from edgeconv.server.rpc.fields import page_size, page_start, refuse, request_of
+from edgeconv.server.rpc.fields import fill_page, page_size, page_start, refuse, request_of
 from edgeconv.server.rpc.new_conversion import prepare_conversion
-from edgeconv.server.rpc.service_tools import LOOK_AGAIN_S, ServiceTools
+from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.v1 import conversions_pb2, conversions_pb2_grpc
 
 _QUEUE = "queue"
@@ -35,7 +35,9 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         new = await prepare_conversion(self._tools.store, request, self._tools.toolchain)
         if new.device_selector != "none":
             await check_matched(self._tools, new.device_selector)
-        conversion, _ = await self._tools.store.conversions.create(new, call)
+        conversion, _ = await self._tools.store.conversions.create(
+            new, call, self._tools.gates.conversions
+        )
         reached(CrashPoint.CONVERSION_CREATED)
         # Not only when it is new: the same call may have been broken off before the start.
         # One that has ended is left as it is by its job.
@@ -57,11 +59,8 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         found = await self._tools.store.conversions.page(
             before_seq=page_start(request.page_token), limit=limit + 1
         )
-        more = len(found) > limit
-        return conversions_pb2.ListConversionsResponse(
-            conversions=[messages.conversion_head(record) for record in found[:limit]],
-            next_page_token=str(found[limit - 1].seq) if more else "",
-        )
+        page, following = fill_page(found, limit, messages.conversion_head)
+        return conversions_pb2.ListConversionsResponse(conversions=page, next_page_token=following)
 
     async def WatchConversion(
         self, request: conversions_pb2.WatchConversionRequest, context: Any
@@ -77,9 +76,10 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         with self._tools.changes.watching(request.name) as watch:
             while True:
                 watch.clear()
-                events, ended = await self._tools.store.conversions.events_after(
-                    conversion, sequence
-                )
+                async with self._tools.gates.looks:
+                    events, ended = await self._tools.store.conversions.events_after(
+                        conversion, sequence
+                    )
                 for event in events:
                     sequence = event.sequence
                     yield conversions_pb2.WatchConversionResponse(event=messages.event(event))
@@ -91,7 +91,7 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
                     message = messages.progress(now, self._tools.clock.now_ns())
                     yield conversions_pb2.WatchConversionResponse(event=message)
                 if not events:
-                    await watch.wait(LOOK_AGAIN_S)
+                    await watch.wait(self._tools.gates.look_again_s())
 
     async def CancelConversion(
         self, request: conversions_pb2.CancelConversionRequest, context: Any

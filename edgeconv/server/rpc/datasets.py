@@ -12,7 +12,7 @@ from edgeconv.server.jobs.runner import inspection_of
 from edgeconv.server.records import DatasetRecord
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.bundles import accept_files
-from edgeconv.server.rpc.fields import page_size, page_start, refuse, request_of
+from edgeconv.server.rpc.fields import fill_page, page_size, page_start, refuse, request_of
 from edgeconv.server.rpc.inspections import watch_inspection
 from edgeconv.server.rpc.models import read_model_version
 from edgeconv.server.rpc.service_tools import ServiceTools
@@ -55,7 +55,9 @@ class DatasetService(datasets_pb2_grpc.DatasetServiceServicer):
                 raise not_ready(model.name, model.state, "model_version")
             model_version = model.name
         files = await accept_files(store, self._tools.blobs, request.files)
-        record, _ = await store.datasets.create(dataset, files, model_version, call)
+        record, _ = await store.datasets.create(
+            dataset, files, model_version, call, self._tools.gates.datasets
+        )
         reached(CrashPoint.DATASET_CREATED)
         # Not only when it is new: the same call may have been broken off before the start.
         if record.state == "inspecting":
@@ -77,11 +79,8 @@ class DatasetService(datasets_pb2_grpc.DatasetServiceServicer):
         found = await self._tools.store.datasets.page(
             before_seq=page_start(request.page_token), limit=limit + 1
         )
-        more = len(found) > limit
-        return datasets_pb2.ListDatasetsResponse(
-            datasets=[messages.dataset(record) for record in found[:limit]],
-            next_page_token=str(found[limit - 1].seq) if more else "",
-        )
+        page, following = fill_page(found, limit, messages.dataset)
+        return datasets_pb2.ListDatasetsResponse(datasets=page, next_page_token=following)
 
     async def WatchDataset(
         self, request: datasets_pb2.WatchDatasetRequest, context: Any

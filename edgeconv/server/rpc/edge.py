@@ -1,4 +1,5 @@
-"""What surrounds every call: who calls, required fields, and errors as they travel.
+"""What surrounds every call: who calls, whether there is room, how long it may take, required
+fields, and errors as they travel.
 
 Nothing of a fault of ours goes over the wire but a number that is found in the log.
 """
@@ -9,16 +10,18 @@ import asyncio
 import hmac
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.results.status import to_status
+from edgeconv.server.completion import set_going
 from edgeconv.server.rpc.fields import PRINCIPAL, check_required, refuse
+from edgeconv.server.rpc.gates import CALLER, Gates
 from edgeconv.server.rpc.trailers import fitted
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +29,7 @@ _LOG = logging.getLogger(__name__)
 LOCAL = "local"
 """The principal of whoever has the state folder's token."""
 
+_READ_AGAIN_S = 1.0
 _OPEN = ("/grpc.health.v1.Health/",)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -54,54 +58,133 @@ class TokenCheck:
 
 
 class Edge(grpc.aio.ServerInterceptor):
-    """Wraps every handler."""
+    """Wraps every handler.
 
-    def __init__(self, check: TokenCheck) -> None:
+    To gRPC every call's request is a stream. So it is known who calls, and whether there is
+    room, before any of a request is read, and one that never comes is not waited for for ever.
+    """
+
+    def __init__(self, check: TokenCheck, gates: Gates) -> None:
         self._check = check
+        self._gates = gates
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
     ) -> Any:
         """The handler of a call, wrapped."""
         handler = await continuation(details)
-        if handler is None or details.method.startswith(_OPEN):
-            return handler
-        return self._wrapped(handler, details.method)
+        return None if handler is None else self._wrapped(handler, details.method)
 
     def _wrapped(self, handler: Any, method: str) -> Any:
         work = (
             handler.unary_unary or handler.unary_stream
             or handler.stream_unary or handler.stream_stream
         )  # fmt: skip
+        idle_s = self._gates.limits.idle_s
 
-        @asynccontextmanager
-        async def guard(request: Any, context: Any) -> AsyncIterator[None]:
-            async with _as_status(context, method):
-                PRINCIPAL.set(self._check.principal(context.invocation_metadata()))
-                if isinstance(request, Message):
-                    check_required(request)
-                yield
+        async def request_of(messages: AsyncIterator[Any]) -> Any:
+            if handler.request_streaming:
+                return messages
+            async for message in messages:
+                check_required(message)
+                return message
+            raise refuse("request", "there is none")
 
-        async def answer(request: Any, context: Any) -> Any:
-            async with guard(request, context):
-                return await work(_readable(request), context)
+        async def answer(incoming: Any, context: Any) -> Any:
+            async with self._guard(method, context):
+                messages = _timely(incoming, idle_s)
+                return await work(await request_of(messages), context)
 
-        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            async with guard(request, context):
-                async for message in work(_readable(request), context):
-                    yield message
+        async def stream(incoming: Any, context: Any) -> None:
+            async with self._guard(method, context):
+                messages = _timely(incoming, idle_s)
+                async with aclosing(work(await request_of(messages), context)) as answers:
+                    async for message in answers:
+                        await _write(context, message, idle_s, method)
 
-        make = {
-            (False, False): grpc.unary_unary_rpc_method_handler,
-            (False, True): grpc.unary_stream_rpc_method_handler,
-            (True, False): grpc.stream_unary_rpc_method_handler,
-            (True, True): grpc.stream_stream_rpc_method_handler,
-        }[handler.request_streaming, handler.response_streaming]
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
         return make(
             stream if handler.response_streaming else answer,
             request_deserializer=_lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
+
+    @asynccontextmanager
+    async def _guard(self, method: str, context: Any) -> AsyncIterator[None]:
+        """Around all that is done for a call."""
+        longest_s = self._gates.longest_s(method)
+        async with _as_status(context, method):
+            who = ""
+            if not method.startswith(_OPEN):
+                who = self._check.principal(context.invocation_metadata())
+                PRINCIPAL.set(who)
+            CALLER.set(f"{who} {context.peer()}")
+            async with self._gates.of(method).passed(CALLER.get()):
+                try:
+                    async with asyncio.timeout(longest_s) as limit:
+                        yield
+                except TimeoutError:
+                    if not limit.expired():
+                        raise
+                    raise EdgeconvError(
+                        Reason.TIME_EXCEEDED,
+                        f"The call took longer than {longest_s:g} s, and was ended.",
+                        fix="Ask for less at a time, or call again when the server has less to do.",
+                        limit_s=longest_s,
+                    ) from None
+
+
+async def _timely(messages: AsyncIterable[Any], idle_s: float) -> AsyncIterator[Any]:
+    """Messages that can be read, each of which comes in time.
+
+    Raises:
+        EdgeconvError: FIELD_INVALID, TIME_EXCEEDED.
+    """
+    source = aiter(messages)
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                message = await anext(source)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise EdgeconvError(
+                Reason.TIME_EXCEEDED,
+                f"No message of the call came for {idle_s:g} s.",
+                fix="Send what is to be sent without long pauses.",
+                limit_s=idle_s,
+            ) from None
+        if isinstance(message, _Unreadable):
+            raise refuse("request", "its bytes are not the call's message")
+        yield message
+
+
+async def _write(context: Any, message: Any, idle_s: float, method: str) -> None:
+    """Sends a message; a caller that leaves it lying for too long is told so and let go."""
+    try:
+        async with asyncio.timeout(idle_s):
+            await context.write(message)
+    except TimeoutError:
+        _LOG.warning("%s: %s read nothing for %g s, and is dropped", method, CALLER.get(), idle_s)
+        error = EdgeconvError(
+            Reason.TIME_EXCEEDED,
+            f"Nothing of the answer was read for {idle_s:g} s.",
+            fix="Read it as it comes; what is left can be asked for again.",
+            retry_s=_READ_AGAIN_S,
+            limit_s=idle_s,
+        )
+        # The word waits behind what was not read. Nobody here waits for it.
+        set_going(_last_word(context, error))
+        raise asyncio.CancelledError from None
+
+
+async def _last_word(context: Any, error: EdgeconvError) -> None:
+    with suppress(grpc.aio.AbortError):
+        await _abort(context, error)
 
 
 class _Unreadable:
@@ -118,18 +201,6 @@ def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
             return _Unreadable()
 
     return read
-
-
-def _readable(request: Any) -> Any:
-    """The message or the stream of messages, refused where it can't be read."""
-    if isinstance(request, _Unreadable):
-        raise refuse("request", "its bytes are not the call's message")
-    return _each_readable(request) if isinstance(request, AsyncIterable) else request
-
-
-async def _each_readable(messages: AsyncIterable[Any]) -> AsyncIterator[Any]:
-    async for message in messages:
-        yield _readable(message)
 
 
 @asynccontextmanager

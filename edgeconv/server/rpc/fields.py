@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
+from typing import Protocol, TypeVar
 
 from google.api import field_behavior_pb2  # type: ignore[import-untyped]
 from google.protobuf.descriptor import Descriptor
@@ -15,12 +16,17 @@ from edgeconv.base.digests import digest_bytes, is_digest
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.server.store.requests import Request
 
+S = TypeVar("S", bound="HasSeq")
+M = TypeVar("M", bound=Message)
+
 PRINCIPAL: ContextVar[str] = ContextVar("principal")
 """Who makes the call that is being served."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _DEFAULT_PAGE = 50
-_MAX_PAGE = 1000
+_MAX_PAGE = 200
+_MAX_PAGE_BYTES = 2 * 1024 * 1024
+"""gRPC takes answers of 4 MiB where nobody has said otherwise."""
 _LAST_SEQUENCE = 2**63 - 1
 """More is no integer of a database."""
 
@@ -89,6 +95,32 @@ def page_start(token: str) -> int | None:
     if not known or int(token) > _LAST_SEQUENCE:
         raise refuse("page_token", f"{token!r} is none that this server gave")
     return int(token)
+
+
+class HasSeq(Protocol):
+    """A record of a list by sequence."""
+
+    @property
+    def seq(self) -> int: ...
+
+
+def fill_page(found: Sequence[S], limit: int, make: Callable[[S], M]) -> tuple[list[M], str]:
+    """The items of a page, and the token of the next page; empty when there is none.
+
+    Args:
+        found: The page's records, and one more when there are more.
+        limit: How many the page may have; it has fewer when they are large.
+        make: What the page shows of a record.
+    """
+    items: list[M] = []
+    size = 0
+    for record in found[:limit]:
+        item = make(record)
+        size += item.ByteSize()
+        if items and size > _MAX_PAGE_BYTES:
+            break
+        items.append(item)
+    return items, str(found[len(items) - 1].seq) if len(found) > len(items) else ""
 
 
 def request_of(message: Message, request_id: str) -> Request:

@@ -45,7 +45,8 @@ class FileService(files_pb2_grpc.FileServiceServicer):
         """Stores a part."""
         messages = aiter(request_iterator)
         part = check_part(await read_header(messages), "header")
-        await self._tools.blobs.put(part, read_data(messages))
+        async with self._tools.gates.room_for(part.size_bytes):
+            await self._tools.blobs.put(part, read_data(messages))
         reached(CrashPoint.PART_STORED)
         await self._tools.store.senders.add(PRINCIPAL.get(), part.digest, part.size_bytes)
         reached(CrashPoint.PART_KNOWN)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from edgeconv.server.records import DatasetRecord, ModelVersionRecord
-from edgeconv.server.rpc.service_tools import LOOK_AGAIN_S, ServiceTools
+from edgeconv.server.rpc.service_tools import ServiceTools
 
 R = TypeVar("R", ModelVersionRecord, DatasetRecord)
 
@@ -25,11 +25,12 @@ async def watch_inspection(
     with tools.changes.watching(name) as watch:
         while True:
             watch.clear()
-            record = await read()
+            async with tools.gates.looks:
+                record = await read()
             now = (record, tools.progress.words(name))
             if now != sent:
                 sent = now
                 yield now
             if record.state != "inspecting":
                 return
-            await watch.wait(LOOK_AGAIN_S)
+            await watch.wait(tools.gates.look_again_s())

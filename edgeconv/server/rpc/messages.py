@@ -120,6 +120,7 @@ def dataset(record: DatasetRecord) -> datasets_pb2.Dataset:
         error=status(record.error),
         create_time=timestamp(record.create_ns),
         digest=record.digest,
+        notes=found.notes if found else (),
     )
 
 

@@ -11,7 +11,14 @@ from edgeconv.server.jobs.runner import inspection_of
 from edgeconv.server.records import ModelVersionRecord
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.bundles import accept_files
-from edgeconv.server.rpc.fields import not_found, page_size, page_start, refuse, request_of
+from edgeconv.server.rpc.fields import (
+    fill_page,
+    not_found,
+    page_size,
+    page_start,
+    refuse,
+    request_of,
+)
 from edgeconv.server.rpc.inspections import watch_inspection
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.store.store import Store
@@ -52,7 +59,9 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         (model,) = parse_name(request.model, "models/*", field="model")
         call = request_of(request, request.request_id)
         files = await accept_files(self._tools.store, self._tools.blobs, request.files)
-        record, _ = await self._tools.store.models.create(model, files, call)
+        record, _ = await self._tools.store.models.create(
+            model, files, call, self._tools.gates.models
+        )
         reached(CrashPoint.MODEL_CREATED)
         # Not only when it is new: the same call may have been broken off before the start.
         if record.state == "inspecting":
@@ -77,11 +86,8 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         )
         if model and not found and not await self._tools.store.models.was_made(model):
             raise not_found(request.model)
-        more = len(found) > limit
-        return models_pb2.ListModelVersionsResponse(
-            model_versions=[messages.model_version(record) for record in found[:limit]],
-            next_page_token=str(found[limit - 1].seq) if more else "",
-        )
+        page, following = fill_page(found, limit, messages.model_version)
+        return models_pb2.ListModelVersionsResponse(model_versions=page, next_page_token=following)
 
     async def WatchModelVersion(
         self, request: models_pb2.WatchModelVersionRequest, context: Any

@@ -11,6 +11,7 @@ from edgeconv.server.changes import Changes
 from edgeconv.server.engine.engine import Engine
 from edgeconv.server.jobs.children import Children
 from edgeconv.server.progress import ProgressBoard
+from edgeconv.server.rpc.gates import Gates
 from edgeconv.server.store.store import Store
 
 
@@ -22,6 +23,7 @@ class ServiceTools:
         lease_ns: How long a benchmark's lease lives without a heartbeat.
         silence_ns: After this an agent without a word is lost.
         toolchain: Versions of what makes artifacts, by package.
+        gates: How many calls of each kind may be under way.
         awaited_device: Of an agent that starts together with the server; else empty.
     """
 
@@ -35,8 +37,5 @@ class ServiceTools:
     lease_ns: int
     silence_ns: int
     toolchain: Mapping[str, str]
+    gates: Gates
     awaited_device: str = ""
-
-
-LOOK_AGAIN_S = 5.0
-"""How often a watcher looks though nothing was said: another replica may have written."""

@@ -36,11 +36,17 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Raw samples of a long benchmark are the largest answer."""
 
+MAX_CONNECTIONS = 4096
+MAX_STREAMS = 1000
+"""Calls that one connection can have open; more wait at its other end."""
+
 
 def build_server(tools: ServiceTools, token: str) -> grpc.aio.Server:
     """A server with all services; it listens nowhere yet."""
     server = grpc.aio.server(
-        interceptors=[Edge(TokenCheck(token))],
+        interceptors=[Edge(TokenCheck(token), tools.gates)],
+        # Only what comes faster than it can be looked at meets this one.
+        maximum_concurrent_rpcs=tools.gates.most_calls,
         options=[
             ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
             ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
@@ -48,6 +54,14 @@ def build_server(tools: ServiceTools, token: str) -> grpc.aio.Server:
             ("grpc.so_reuseport", 0),
             # Clients ask by pings every 10 s whether the server is still there.
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            # A machine that is gone does not close its connections: they are asked as well.
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.max_connection_idle_ms", 900_000),
+            ("grpc.server_handshake_timeout_ms", 20_000),
+            ("grpc.max_concurrent_streams", MAX_STREAMS),
+            ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
         ],
     )
     files_pb2_grpc.add_FileServiceServicer_to_server(FileService(tools), server)

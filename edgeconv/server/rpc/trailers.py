@@ -41,7 +41,7 @@ def _shortened(error: EdgeconvError, length: int) -> EdgeconvError:
         violations.append(FieldViolation("…", f"{more} more"))
     shorter = EdgeconvError(
         error.reason, _cut(error.message, length), fix=_cut(error.fix, length),
-        violations=violations,
+        violations=violations, retry_s=error.retry_s,
     )  # fmt: skip
     shorter.metadata = {key: _cut(value, length) for key, value in error.metadata.items()}
     return shorter

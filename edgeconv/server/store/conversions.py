@@ -29,6 +29,7 @@ from edgeconv.server.store.conclusion import conclude
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.events import append_event, read_events
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
+from edgeconv.server.store.room import Room
 from edgeconv.server.store.steps import MAX_LOST_RUNS
 from edgeconv.server.store.tables import conversion_steps, conversions, executors, variants
 from edgeconv.server.store.variants import read_variants, variant_changed
@@ -83,10 +84,18 @@ class Conversions:
     database: Database
 
     @transaction
-    def create(self, tx: Transaction, new: NewConversion, request: Request) -> tuple[str, bool]:
-        """Id of a new conversion, or of the one the same call made; whether it is new."""
+    def create(
+        self, tx: Transaction, new: NewConversion, request: Request, room: Room | None = None
+    ) -> tuple[str, bool]:
+        """Id of a new conversion, or of the one the same call made; whether it is new.
+
+        Raises:
+            EdgeconvError: LIMIT_REACHED when there is no room for a new one.
+        """
         if earlier := earlier_result(tx, request):
             return earlier, False
+        if room is not None:
+            room.check(tx, conversions.c.state, _RUNNING)
         conversion = new_id()
         tx.execute(
             sa.insert(conversions).values(
@@ -150,12 +159,16 @@ class Conversions:
     ) -> tuple[list[EventRecord], bool]:
         """Events after a sequence, and whether the last one there is is among them and
         the conversion has ended."""
-        record = _read(tx, conversion)
+        # Of the conversion no more than that: each watcher looks again and again.
+        query = sa.select(conversions.c.state, conversions.c.sequence)
+        now = tx.row(query.where(conversions.c.id == conversion))
+        if now is not None and now["sequence"] <= sequence:
+            return [], now["state"] in TERMINAL_JOB_STATES
         found = read_events(tx, conversion, sequence, limit)
-        if record is None:
+        if now is None:
             return found, True
         last = found[-1].sequence if found else sequence
-        return found, record.state in TERMINAL_JOB_STATES and last >= record.sequence
+        return found, now["state"] in TERMINAL_JOB_STATES and last >= now["sequence"]
 
     @transaction
     def unfinished(self, tx: Transaction) -> list[str]:

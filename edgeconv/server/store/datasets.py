@@ -12,6 +12,7 @@ from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.server.records import DatasetRecord, Files, files_digest
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
+from edgeconv.server.store.room import Room
 from edgeconv.server.store.tables import datasets as table
 
 
@@ -23,12 +24,19 @@ class Datasets:
 
     @transaction
     def create(
-        self, tx: Transaction, dataset: str, files: Files, model_version: str, request: Request
+        self,
+        tx: Transaction,
+        dataset: str,
+        files: Files,
+        model_version: str,
+        request: Request,
+        room: Room | None = None,
     ) -> tuple[DatasetRecord, bool]:
         """A new dataset, or the one that the same call made before; whether it is new.
 
         Raises:
-            EdgeconvError: ALREADY_EXISTS when the name is taken.
+            EdgeconvError: ALREADY_EXISTS when the name is taken; LIMIT_REACHED when there is
+                no room for one more to inspect.
         """
         query = sa.select(table).where(table.c.dataset == dataset)
         found = tx.row(query)
@@ -41,6 +49,8 @@ class Datasets:
                 fix="Delete it first, or give the new one another name.",
                 name=f"datasets/{dataset}",
             )
+        if room is not None:
+            room.check(tx, table.c.state, ("inspecting",))
         tx.execute(
             sa.insert(table).values(
                 dataset=dataset, state="inspecting",

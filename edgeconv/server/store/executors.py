@@ -6,12 +6,12 @@ never used again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
+from edgeconv.server.store.schema import OURS
 from edgeconv.server.store.tables import conversions, executors
 
 
@@ -24,7 +24,11 @@ class Executors:
     @transaction
     def enter(self, tx: Transaction, executor: str) -> None:
         """Makes a new executor known; it lives from now on."""
-        insert_new(tx, executors, {"executor": executor, "heartbeat_ns": tx.now_ns})
+        insert_new(
+            tx,
+            executors,
+            {"executor": executor, "heartbeat_ns": tx.now_ns, "revision": OURS.newest},
+        )
 
     @transaction
     def beat(self, tx: Transaction, executor: str) -> bool:
@@ -37,10 +41,10 @@ class Executors:
         return beaten.rowcount == 1
 
     @transaction
-    def dead_among(self, tx: Transaction, names: Collection[str]) -> set[str]:
-        """Those that don't live."""
-        living = tx.rows(sa.select(executors.c.executor))
-        return set(names) - {row["executor"] for row in living}
+    def others(self, tx: Transaction, executor: str) -> list[str]:
+        """All that live but this one."""
+        query = sa.select(executors.c.executor).where(executors.c.executor != executor)
+        return [row["executor"] for row in tx.rows(query.order_by(executors.c.executor))]
 
     @transaction
     def declare_dead(self, tx: Transaction, judge: str, *, silent_ns: int) -> list[str]:

@@ -11,6 +11,7 @@ from edgeconv.recipe.inspection import Inspection
 from edgeconv.server.records import Files, ModelVersionRecord, files_digest
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
+from edgeconv.server.store.room import Room
 from edgeconv.server.store.tables import model_versions as table
 
 
@@ -22,13 +23,24 @@ class ModelVersions:
 
     @transaction
     def create(
-        self, tx: Transaction, model: str, files: Files, request: Request
+        self,
+        tx: Transaction,
+        model: str,
+        files: Files,
+        request: Request,
+        room: Room | None = None,
     ) -> tuple[ModelVersionRecord, bool]:
-        """A new version, or the one that the same call made before; whether it is new."""
+        """A new version, or the one that the same call made before; whether it is new.
+
+        Raises:
+            EdgeconvError: LIMIT_REACHED when there is no room for one more to inspect.
+        """
         if earlier := earlier_result(tx, request):
             found = tx.row(sa.select(table).where(table.c.seq == int(earlier)))
             if found is not None:
                 return _record(found), False
+        if room is not None:
+            room.check(tx, table.c.state, ("inspecting",))
         newest = tx.execute(
             sa.select(sa.func.max(table.c.version)).where(table.c.model == model)
         ).scalar()

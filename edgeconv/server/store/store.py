@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
+import sqlalchemy as sa
+
 from edgeconv.base.clock import Clock
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.quantities import NS_PER_S
+from edgeconv.server.store.connections import TimeLimits
 from edgeconv.server.store.conversions import Conversions
 from edgeconv.server.store.database import Database
 from edgeconv.server.store.datasets import Datasets
 from edgeconv.server.store.executors import Executors
 from edgeconv.server.store.fleet import Fleet
+from edgeconv.server.store.installation import Installation
 from edgeconv.server.store.models import ModelVersions
-from edgeconv.server.store.schema import upgrade
+from edgeconv.server.store.outages import outage_of
+from edgeconv.server.store.schema import finish, upgrade
 from edgeconv.server.store.senders import Senders
 from edgeconv.server.store.steps import Steps
-
-NS_PER_S = 1_000_000_000
+from edgeconv.server.store.urls import shown
 
 
 @dataclass(frozen=True)
@@ -33,27 +39,46 @@ class Store:
     conversions: Conversions
     fleet: Fleet
     executors: Executors
+    installation: Installation
 
     @classmethod
     async def open(
         cls,
-        url: str,
+        url: str | sa.URL,
         *,
-        clock: Clock,
         touch: Callable[[Iterable[str]], None],
+        clock: Clock | None = None,
         lease_s: float = 30.0,
         silence_s: float = 30.0,
+        limits: TimeLimits = TimeLimits(),  # noqa: B008
     ) -> Self:
         """Opens a database and brings its tables up to date.
 
         Args:
             url: As SQLAlchemy writes it.
             touch: Called on the event loop after a commit, with the topics it changed.
+            clock: Where its time comes from; without one, from the database, so that several
+                servers have the same: on PostgreSQL when a transaction began, on SQLite the
+                clock of this machine.
             lease_s: How long a benchmark's lease lives without a heartbeat.
             silence_s: After this an agent without a word is lost.
+            limits: How long what is asked of the database may take.
+
+        Raises:
+            EdgeconvError: DATABASE_UNAVAILABLE, STATE_UNWRITABLE; DATABASE_NEWER.
         """
-        database = Database(url, clock, touch)
-        await asyncio.to_thread(upgrade, database.engine)
+        database = Database(url, clock, touch, limits)
+        try:
+            await asyncio.to_thread(upgrade, database.engine)
+        except BaseException as error:
+            await database.close()
+            if isinstance(error, sa.exc.SQLAlchemyError):
+                raise _unopened(database.engine, error) from error
+            raise
+        return cls._over(database, round(lease_s * NS_PER_S), round(silence_s * NS_PER_S))
+
+    @classmethod
+    def _over(cls, database: Database, lease_ns: int, silence_ns: int) -> Self:
         return cls(
             database,
             Senders(database),
@@ -61,10 +86,41 @@ class Store:
             Datasets(database),
             Steps(database),
             Conversions(database),
-            Fleet(database, round(lease_s * NS_PER_S), round(silence_s * NS_PER_S)),
+            Fleet(database, lease_ns, silence_ns),
             Executors(database),
+            Installation(database),
         )
+
+    def patient(self) -> Self:
+        """The same store for who has no caller that waits, such as a job: as long as the
+        database is lost, its operations wait for it instead of failing."""
+        return self._over(self.database.patient(), self.fleet.lease_ns, self.fleet.silence_ns)
+
+    def end_patience(self) -> None:
+        """Lets nobody wait for a lost database any longer."""
+        self.database.end_patience()
+
+    async def finish_migrations(self) -> bool:
+        """Removes what only older servers needed, once none of them lives; whether that is
+        done."""
+        return await asyncio.to_thread(finish, self.database.engine)
 
     async def close(self) -> None:
         """Waits for what runs and closes the database."""
         await self.database.close()
+
+
+def _unopened(engine: sa.Engine, error: sa.exc.SQLAlchemyError) -> BaseException:
+    """What a server that starts tells its operator; a fault of ours stays what it is."""
+    outage = outage_of(error)
+    if outage is None:
+        return error
+    told = outage.told()
+    return EdgeconvError(
+        told.reason,
+        f"The database {shown(engine.url)} can't be used: {outage.detail}.",
+        fix="Look whether it runs, and whether its address and the right to use it are as given."
+        if told.reason is Reason.DATABASE_UNAVAILABLE
+        else "Give the right to write there, or make room.",
+        database=shown(engine.url),
+    )

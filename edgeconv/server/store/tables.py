@@ -129,11 +129,23 @@ agents = sa.Table(
 )  # fmt: skip
 
 executors = sa.Table(
-    "executors", metadata, _text("executor", key=True), _number("heartbeat_ns")
+    "executors", metadata,
+    # Of its code: the newest migration that it knows.
+    _text("executor", key=True), _number("heartbeat_ns"), _text("revision"),
 )  # fmt: skip
 
 requests = sa.Table(
     "requests", metadata,
     _text("principal", key=True), _text("request_id", key=True), _text("fingerprint"),
     _text("result"), _number("create_ns"),
+)  # fmt: skip
+
+# What is true of the database as a whole, by name.
+installation = sa.Table(
+    "installation", metadata, _text("name", key=True), _text("value")
+)  # fmt: skip
+
+# On PostgreSQL, of transactions that wrote: whether one was committed whose answer was lost.
+commit_marks = sa.Table(
+    "commit_marks", metadata, _text("mark", key=True), _number("create_ns")
 )  # fmt: skip

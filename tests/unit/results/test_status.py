@@ -19,16 +19,23 @@ _WORDS = st.text(max_size=40)
     fix=_WORDS,
     violations=st.lists(st.tuples(_WORDS, _WORDS), max_size=3),
     node=_WORDS,
+    retry_ms=st.integers(0, 10**6),
 )
 def test_an_error_comes_back_as_it_was(
-    reason: Reason, message: str, fix: str, violations: list[tuple[str, str]], node: str
+    reason: Reason,
+    message: str,
+    fix: str,
+    violations: list[tuple[str, str]],
+    node: str,
+    retry_ms: int,
 ) -> None:
     error = EdgeconvError(
         reason, message, fix=fix, violations=[FieldViolation(*each) for each in violations],
-        node=node,
+        retry_s=retry_ms / 1000, node=node,
     )  # fmt: skip
     back = from_status(status_pb2.Status.FromString(to_status(error).SerializeToString()))
     assert back.to_json() == error.to_json()
+    assert back.retry_s == error.retry_s
 
 
 def test_a_status_has_what_others_read_too() -> None:

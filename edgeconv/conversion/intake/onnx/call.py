@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError
+from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.onnx.model import Node, unsupported
 from edgeconv.conversion.intake.sizes import LARGEST_BYTES, LONGEST_AXIS, is_too_large
 
@@ -174,8 +175,7 @@ class Call:
         try:
             results = handler(self, *values)
         except _OF_BAD_ARGUMENTS as error:
-            words = str(error).strip().splitlines() or [type(error).__name__]
-            raise self.refused(f"it can't be computed ({words[0][:200]})") from error
+            raise self.refused(f"it can't be computed ({first_words(error)})") from error
         made = results if isinstance(results, tuple) else (results,)
         for tensor in made:
             if is_too_large(tensor.shape, tensor.element_size()):

@@ -28,10 +28,13 @@ def check_function_calls(model: onnx.ModelProto) -> None:
         sizes[key] = len(bodies[key].node) + sum(sizes[each] for each in calls[key])
     whole = sum(sizes[each] for each in _called(model.graph.node, bodies))
     if whole > MOST_NODES:
+        _, name = max(sizes, key=lambda key: sizes[key])
         raise EdgeconvError(
             Reason.OPERATOR_UNSUPPORTED,
-            f"The calls of the model's functions would become more than {MOST_NODES} nodes.",
+            f"The calls of the model's functions, such as {name!r}, would become more than"
+            f" {MOST_NODES} nodes.",
             fix="Export the model without functions.",
+            function=name,
         )
 
 

@@ -15,9 +15,11 @@ from onnx import TensorProto, numpy_helper
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
+from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.onnx.external_data import check_external_data
 from edgeconv.conversion.intake.onnx.function_calls import check_function_calls
 from edgeconv.conversion.intake.onnx.scopes import Scope
+from edgeconv.conversion.intake.onnx.texts import check_texts
 from edgeconv.recipe.signature import DeclaredTensor, DType
 
 OLDEST_OPSET = 7
@@ -113,7 +115,8 @@ def parse(path: Path) -> onnx.ModelProto:
         proto = onnx.load_model(str(path), load_external_data=False)
     except Exception as error:
         # The protobuf back ends raise types of their own for damaged bytes.
-        raise unreadable(path.name, f"it can't be parsed ({error})") from error
+        raise unreadable(path.name, f"it can't be parsed ({first_words(error)})") from error
+    check_texts(proto, path.name)
     if not proto.graph.node or not proto.graph.output:
         raise unreadable(path.name, "it has no graph with nodes and outputs")
     return proto
@@ -129,11 +132,22 @@ def unreadable(name: str, why: str) -> EdgeconvError:
     )
 
 
+def broken(what: str, why: str) -> EdgeconvError:
+    """The error for a model that is not whole at a node or tensor."""
+    return EdgeconvError(
+        Reason.MODEL_UNREADABLE,
+        f"The ONNX model is not whole at {what!r}: {clause(why)}.",
+        fix="Export the model again.",
+        at=what,
+    )
+
+
 def unsupported(node: str, operator: str, why: str, fix: str = "") -> EdgeconvError:
     """The error for a node that can't be taken."""
+    # An operator's name is any text, too.
     return EdgeconvError(
         Reason.OPERATOR_UNSUPPORTED,
-        f"Node {node!r} ({operator}) can't be taken: {clause(why)}.",
+        f"Node {node!r} ({repr(operator)[1:-1]}) can't be taken: {clause(why)}.",
         fix=fix or "Rewrite this part of the model with supported operators.",
         node=node,
         operator=operator,
@@ -148,7 +162,7 @@ def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     except Exception as error:
         # The inliner and the version converter raise types of their compiled code.
         first, *_ = proto.functions
-        why = f"the model's functions can't be put in their places ({error})"
+        why = f"the model's functions can't be put in their places ({first_words(error)})"
         raise unsupported(first.name, "function", why) from error
     for function in made.functions:
         versions = [
@@ -193,11 +207,15 @@ class _Reader:
             name = proto.sparse_initializer[0].values.name
             raise unsupported(name, "sparse initializer", "sparse tensors are not supported")
         defaults = {each.name for each in proto.initializer}
+        if any(not each.name for each in proto.input):
+            raise broken(f"the inputs of graph {proto.name}", "one of them has no name")
         inputs = [scope.add(each.name) for each in proto.input if each.name not in defaults]
         nodes = tuple(self._nodes(proto, prefix, scope))
-        for each in proto.output:
-            if each.name not in scope:
-                raise unreadable(each.name, "nothing in the graph makes this output")
+        for place, each in enumerate(proto.output):
+            # Of a node, an empty name means an input or output that is left out.
+            if not each.name or each.name not in scope:
+                what = each.name or f"output {place} of graph {proto.name}"
+                raise broken(what, "nothing in the graph makes this output")
         return Graph(
             nodes=nodes,
             constants=constants,
@@ -217,8 +235,9 @@ class _Reader:
     def _node(self, proto: onnx.NodeProto, name: str, scope: Scope) -> Node:
         for read in proto.input:
             if read not in scope:
-                raise unreadable(name, f"its input {read!r} is made by nothing before it")
+                raise broken(name, f"its input {read!r} is made by nothing before it")
         schema = self._schema(proto, name)
+        _check_arity(proto, schema, name)
         attributes: dict[str, Any] = {}
         for key, declared in schema.attributes.items():
             if declared.default_value.name:
@@ -228,7 +247,7 @@ class _Reader:
             attributes[given.name] = self._attribute(given, name, scope)
         for key, declared in schema.attributes.items():
             if declared.required and key not in attributes:
-                raise unreadable(name, f"its attribute {key!r} is missing")
+                raise broken(name, f"its attribute {key!r} is missing")
         return Node(
             name=name,
             operator=proto.op_type,
@@ -254,7 +273,7 @@ class _Reader:
         try:
             value = onnx.helper.get_attribute_value(proto)
         except ValueError as error:
-            raise unreadable(node, f"its attribute {proto.name!r} has no value") from error
+            raise broken(node, f"its attribute {proto.name!r} has no value") from error
         if isinstance(value, TensorProto):
             return self._array(value, f"{node}.{proto.name}")
         if isinstance(value, bytes):
@@ -271,8 +290,15 @@ class _Reader:
         try:
             array = numpy_helper.to_array(proto, base_dir=str(self._folder))
         except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
-            raise unreadable(name, f"its values can't be read ({error})") from error
+            raise broken(name, f"its values can't be read ({first_words(error)})") from error
         return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _check_arity(proto: onnx.NodeProto, schema: Any, node: str) -> None:
+    """Refuses more or fewer inputs than the operator has; those at the end may be left out."""
+    given, least, most = len(_trimmed(proto.input)), schema.min_input, schema.max_input
+    if not least <= len(proto.input) or given > most:
+        raise broken(node, f"it has {given} inputs; {proto.op_type} takes {least} to {most}")
 
 
 def _check_kind(given: onnx.AttributeProto, declared: Any, node: str) -> None:
@@ -280,7 +306,7 @@ def _check_kind(given: onnx.AttributeProto, declared: Any, node: str) -> None:
     if declared is not None and int(declared.type.value) != given.type:
         kinds = {number: text for text, number in onnx.AttributeProto.AttributeType.items()}
         why = f"its attribute {given.name!r} is of type {kinds.get(given.type, given.type)}"
-        raise unreadable(node, why)
+        raise broken(node, why)
 
 
 def _trimmed(names: Sequence[str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from edgeconv.conversion.intake.onnx.model import (
     Graph,
     Node,
     OnnxModel,
-    unreadable,
+    broken,
     unsupported,
 )
 from edgeconv.conversion.intake.sizes import LARGEST_FOLDED_BYTES, LONGEST_AXIS, is_too_large
@@ -201,10 +201,10 @@ class _Walk:
             why = "its condition is computed at run time"
             raise unsupported(node.name, node.operator, why, "Export the branch that is used.")
         if condition.size != 1:
-            raise unreadable(node.name, "its condition is not one value")
+            raise broken(node.name, "its condition is not one value")
         branch: Graph = node.attributes["then_branch" if condition.item() else "else_branch"]
         if branch.inputs or len(branch.outputs) != len(node.outputs):
-            raise unreadable(node.name, "its branches have other inputs or outputs than it has")
+            raise broken(node.name, "its branches have other inputs or outputs than it has")
         self.run(branch)
         for name, inner in zip(node.outputs, branch.outputs, strict=True):
             self.bind(name, self._values[inner])

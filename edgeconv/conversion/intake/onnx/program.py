@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.onnx.fusion import Fusion, fuse
 from edgeconv.conversion.intake.onnx.interpreter import Interpreter
 from edgeconv.conversion.intake.onnx.model import OnnxModel, read_model
@@ -105,9 +106,11 @@ def _trace(made: Interpreted) -> ExportedProgram:
         raise
     except Exception as error:
         # torch.export raises many types; its message names the operator.
-        words = str(error).strip().splitlines() or [type(error).__name__]
+        written = "; ".join(f"{spec.name} {list(spec.shape)}" for spec in made.inputs)
         raise EdgeconvError(
-            Reason.OPERATOR_UNSUPPORTED, f"The graph can't be traced: {words[0][:300]}"
+            Reason.OPERATOR_UNSUPPORTED,
+            f"The graph can't be traced at {written}: {first_words(error, 300)}",
+            shapes=written,
         ) from error
 
 

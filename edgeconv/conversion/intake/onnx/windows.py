@@ -74,6 +74,13 @@ def read_window(call: Call, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> 
     ceil = bool(call.attr("ceil_mode", 0))
     if any(each < 0 for each in pads):
         raise call.refused("it has negative pads")
+    for name, numbers, wanted in (
+        ("kernel", kernel, rank), ("strides", strides, rank), ("dilations", dilations, rank),
+        ("pads", pads, 2 * rank),
+    ):  # fmt: skip
+        if len(numbers) != wanted or (name != "pads" and any(each < 1 for each in numbers)):
+            shown = list(numbers[:12])
+            raise call.refused(f"its {name} {shown} does not fit {rank} spatial axes")
     begins, ends = pads[:rank], pads[rank:]
     if mode == "VALID":
         begins = ends = (0,) * rank

@@ -4,7 +4,7 @@ Loading such a file runs code in several ways: pickled weights, sample inputs (a
 pickle), custom and opaque objects, members of older formats, symbolic sizes given to
 sympy, guards. All of them are found with zipfile and json alone. What torch is given in
 the end is a new archive of the members that were checked, without sample inputs, guards
-and stack traces.
+and stack traces: those are looked at only to refuse a file that is not what it seems.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
 from edgeconv.conversion.intake.formats import DAMAGED_ZIP
 from edgeconv.conversion.intake.pt2.expressions import is_safe_expression
+from edgeconv.conversion.intake.pt2.guards import is_safe_guard
+from edgeconv.conversion.intake.pt2.pickles import foreign_names
 from edgeconv.conversion.intake.sizes import LARGEST_BYTES
 
 _MODEL = "models/model.json"
@@ -32,6 +34,11 @@ _SAMPLES = "data/sample_inputs/model.pt"
 _BOOKKEEPING = {
     "archive_format", "archive_version", "byteorder", "version", ".data/version",
     ".data/serialization_id", ".format_version", ".storage_alignment",
+}  # fmt: skip
+# Of torch from 2.8 on.
+_FORMS = {
+    "archive_format": re.compile(rb"pt2\Z"), "archive_version": re.compile(rb"[0-9]{1,4}\Z"),
+    ".data/version": re.compile(rb"[0-9]{1,4}\s?\Z"), "byteorder": re.compile(rb"little\Z"),
 }  # fmt: skip
 _KNOWN = {*_BOOKKEEPING, _MODEL, _WEIGHTS, _CONSTANTS, _SAMPLES}
 _PAYLOAD = re.compile(r"data/(?:weights/weight|constants/tensor)_[0-9]+\Z")
@@ -48,8 +55,11 @@ _TARGET = re.compile(
 _FORBIDDEN = re.compile(r"torch\.ops\.aten\.(?:from_file|_print)\b")
 _TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
 _WIDEST_ITEM = 8
+_MOST_MEMBERS = 100_000
+_MOST_JSON_BYTES = 1 << 29
 # Tensors that share values get copies of their own.
 _MOST_COPIES = 64
+_LONGEST_PLACE = 80
 _KEPT_METADATA = {"nn_module_stack"}
 
 
@@ -77,23 +87,37 @@ def check_archive(path: Path) -> CheckedArchive:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(archive, path.name)
+            members = _members(archive, path.name, path.stat().st_size)
             return _clean(members, path.name)
     except DAMAGED_ZIP as error:
         raise _unreadable(path.name, f"its archive is damaged ({error})") from error
 
 
-def _members(archive: zipfile.ZipFile, file: str) -> dict[str, bytes]:
-    """Contents by name below the archive's root folder."""
-    members: dict[str, bytes] = {}
-    for entry in archive.infolist():
+def _members(archive: zipfile.ZipFile, file: str, whole: int) -> dict[str, bytes]:
+    """Contents by name below the archive's root folder; of what is left out, nothing.
+
+    Args:
+        whole: Bytes of the archive; its members are held in memory and may have no more.
+    """
+    entries = archive.infolist()
+    if len(entries) > _MOST_MEMBERS:
+        raise _unreadable(file, f"it has {len(entries)} members")
+    names: dict[str, zipfile.ZipInfo] = {}
+    for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED:
             raise _unreadable(file, f"member {entry.filename!r} is compressed")
         root, _, name = entry.filename.partition("/")
-        if not name or name in members or root != archive.infolist()[0].filename.partition("/")[0]:
+        if not name or name in names or root != entries[0].filename.partition("/")[0]:
             raise _unreadable(file, f"member {entry.filename!r} is out of place")
-        members[name] = archive.read(entry)
-    return members
+        names[name] = entry
+    # Entries may share the bytes of one, and each would be read for itself.
+    claimed = sum(entry.file_size for entry in entries)
+    if claimed > whole:
+        raise _unreadable(file, f"its members claim {claimed} bytes and it has {whole}")
+    return {
+        name: b"" if name.startswith(_EXTRA) else archive.read(entry)
+        for name, entry in names.items()
+    }
 
 
 def _clean(members: dict[str, bytes], file: str) -> CheckedArchive:
@@ -102,16 +126,19 @@ def _clean(members: dict[str, bytes], file: str) -> CheckedArchive:
         if name.startswith(_EXTRA):
             notes.append(f"The extra file {name.removeprefix(_EXTRA)!r} was left out.")
         elif name not in _KNOWN and not _PAYLOAD.match(name):
-            raise _unsafe(name, "it is no part of a plain exported program")
+            raise _unsafe(name, "", "it is no part of a plain exported program")
     model = _json(members, _MODEL, file)
     _check_model(model)
+    _check_samples(members.get(_SAMPLES, b""))
     kept = {name: members[name] for name in members if _PAYLOAD.match(name)}
     for config in (_WEIGHTS, _CONSTANTS):
         _check_payload(_json(members, config, file), config, kept, file)
         kept[config] = members[config]
-    for name in ("archive_format", "archive_version", "byteorder", ".data/version"):
-        if name in members:
-            kept[name] = members[name]
+    for name, form in _FORMS.items():
+        kept[name] = members.get(name, b"")
+        if not form.match(kept[name]):
+            said = repr(kept[name][:40]) if name in members else "missing"
+            raise _unreadable(file, f"member {name!r}, which tells the format, is {said}")
     kept[_MODEL] = json.dumps(model).encode()
     # torch takes an empty member for no sample inputs.
     kept[_SAMPLES] = b""
@@ -131,6 +158,8 @@ def _written(members: dict[str, bytes]) -> io.BytesIO:
 def _json(members: dict[str, bytes], name: str, file: str) -> dict[str, Any]:
     if name not in members:
         raise _unreadable(file, f"member {name!r} is missing")
+    if len(members[name]) > _MOST_JSON_BYTES:
+        raise _unreadable(file, f"member {name!r} has {len(members[name])} bytes of JSON")
     try:
         value = json.loads(members[name])
     except (ValueError, RecursionError) as error:
@@ -153,9 +182,9 @@ def _check_payload(config: dict[str, Any], name: str, kept: dict[str, bytes], fi
     for key, entry in entries.items():
         target = f"{folder}/{entry.get('path_name')}" if isinstance(entry, dict) else ""
         if not isinstance(entry, dict) or entry.get("use_pickle") is not False:
-            raise _unsafe(key, "its values are pickled")
+            raise _unsafe(name, key, "its values are pickled")
         if not _PAYLOAD.match(target):
-            raise _unsafe(key, f"its values stand in {entry.get('path_name')!r}")
+            raise _unsafe(name, key, f"its values stand in {entry.get('path_name')!r}")
         if target not in kept:
             raise _unreadable(file, f"the values of {key!r} are missing")
     most = max(LARGEST_BYTES, _MOST_COPIES * sum(len(data) for data in kept.values()))
@@ -174,12 +203,13 @@ def _claimed_bytes(meta: Any) -> int:
 
 def _check_model(model: dict[str, Any]) -> None:
     """Checks the graph and removes what is not needed; changes `model`."""
+    _check_guards(model.pop("guards_code", None))
     model["guards_code"] = []
     for entry in _dicts(model):
         if "expr_str" in entry and not is_safe_expression(str(entry["expr_str"])):
-            raise _unsafe(str(entry["expr_str"])[:80], "a symbolic size is no plain arithmetic")
+            raise _unsafe(_MODEL, str(entry["expr_str"]), "as a size it is no plain arithmetic")
         if "as_custom_obj" in entry or entry.get("custom_obj_values"):
-            raise _unsafe("custom object", "the program uses one")
+            raise _unsafe(_MODEL, "custom_obj", "the program uses an object of that kind")
         if "as_operator" in entry:
             _check_target(str(entry["as_operator"]), "as_operator")
         if "target" in entry and "inputs" in entry:
@@ -191,9 +221,20 @@ def _check_model(model: dict[str, Any]) -> None:
                 _check_tree(str(entry[spec]))
 
 
+def _check_guards(guards: Any) -> None:
+    for guard in guards if isinstance(guards, list) else []:
+        if not is_safe_guard(str(guard)):
+            raise _unsafe(_MODEL, str(guard), "as a guard it is no plain comparison")
+
+
+def _check_samples(saved: bytes) -> None:
+    if names := sorted(foreign_names(saved)):
+        raise _unsafe(_SAMPLES, names[0], "unpickling it would import that, which is no data")
+
+
 def _check_target(target: str, node: str) -> None:
     if _FORBIDDEN.match(target):
-        raise _unsafe(node, f"the operator {target} reaches outside the program")
+        raise _unsafe(_MODEL, node, f"the operator {target} reaches outside the program")
     if _TARGET.match(target):
         return
     raise EdgeconvError(
@@ -209,7 +250,7 @@ def _check_tree(text: str) -> None:
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _unsafe(text[:80], "the structure of inputs or outputs is no JSON") from error
+        raise _unsafe(_MODEL, text, "as a structure of inputs or outputs it is no JSON") from error
     for entry in _dicts(tree):
         if entry.get("type") not in _TREES:
             raise EdgeconvError(
@@ -219,7 +260,7 @@ def _check_tree(text: str) -> None:
                 type=entry.get("type"),
             )
         if "__enum__" in str(entry.get("context")):
-            raise _unsafe("enum", "the structure of inputs or outputs names a class")
+            raise _unsafe(_MODEL, "__enum__", "a structure of inputs or outputs names a class")
 
 
 def _dicts(value: Any) -> Iterator[dict[str, Any]]:
@@ -243,10 +284,14 @@ def _unreadable(file: str, why: str) -> EdgeconvError:
     )
 
 
-def _unsafe(what: str, why: str) -> EdgeconvError:
+def _unsafe(member: str, place: str, why: str) -> EdgeconvError:
+    """Of a member as a whole where there is no place in it."""
+    shown = place if len(place) <= _LONGEST_PLACE else f"{place[:_LONGEST_PLACE]}…"
+    where = f"{shown!r} in member {member!r}" if place else f"Member {member!r}"
     return EdgeconvError(
         Reason.MODEL_UNSAFE,
-        f"{what!r} of the saved program could run code: {clause(why)}.",
+        f"{where} of the saved program could run code: {clause(why)}.",
         fix="Save a program of plain tensors with torch.export.save.",
-        member=what,
+        member=member,
+        place=place,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.export.pt2_archive._package import load_pt2
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.pt2.archive import CheckedArchive, check_archive
 from edgeconv.conversion.intake.pt2.functional import make_functional
 from edgeconv.conversion.intake.pt2.output_names import output_names
 from edgeconv.conversion.intake.sealing import check_inference
 from edgeconv.recipe.signature import DeclaredTensor, DType, SizeRange
 
+_FAILED_NODE = re.compile(r"Failed deserializing node Node\(target='([\w.]{1,100})'")
 _REWRITTEN = "The program changes tensors in place; torch rewrote it without that."
 
 
@@ -62,14 +65,21 @@ def load_program(path: Path) -> LoadedProgram:
     except Exception as error:
         # torch's reader and its rewrites raise whatever their parts raise on a program that
         # is not whole.
-        words = str(error).strip().splitlines() or [type(error).__name__]
         raise EdgeconvError(
             Reason.MODEL_UNREADABLE,
             f"torch {torch.__version__.partition('+')[0]} can't read {path.name!r}, saved by torch"
-            f" {checked.torch_version}: {words[0][:200]}",
+            f" {checked.torch_version[:40]!r}: {_told(error)}",
             fix="Export it again with the torch of this service.",
             file=path.name,
         ) from error
+
+
+def _told(error: BaseException) -> str:
+    """What torch says, without the dumps of its objects."""
+    node = _FAILED_NODE.match(str(error))
+    if node is not None and error.__cause__ is not None:
+        return f"{node[1]}: {_told(error.__cause__)}"
+    return first_words(error)
 
 
 def _loaded(checked: CheckedArchive) -> LoadedProgram:

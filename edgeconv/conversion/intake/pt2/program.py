@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.pt2.loading import LoadedProgram, load_program
 from edgeconv.conversion.intake.sealing import seal
 from edgeconv.conversion.intake.sizes import check_inputs
@@ -74,12 +75,12 @@ def _trace(loaded: LoadedProgram, inputs: tuple[TensorSpec, ...]) -> ExportedPro
             return torch.export.export(_Positional(loaded), zeros, strict=False)
     except Exception as error:
         # torch.export raises many types; its message names the operator or the shape.
-        words = str(error).strip().splitlines() or [type(error).__name__]
         written = "; ".join(f"{spec.name} {list(spec.shape)}" for spec in inputs)
         raise EdgeconvError(
             Reason.SHAPE_INVALID,
-            f"The program can't be traced at {written}: {words[0][:300]}",
+            f"The program can't be traced at {written}: {first_words(error, 300)}",
             fix="Give shapes that the model was exported for.",
+            shapes=written,
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import zipfile
 from pathlib import Path
@@ -75,6 +76,25 @@ def test_other_archives_are_refused_by_what_they_are(
     error = _refusal(tmp_path)
     assert error.reason is Reason.MODEL_UNREADABLE
     assert words in error.message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"x" * 99), "gzip"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "Git LFS"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5"),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
+def test_what_often_stands_in_a_model_s_place_is_called_by_its_name(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert words in error.message
+    assert error.fix
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,55 +15,29 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.attacks.routes import MODEL, ROUTES, WEIGHTS, Members, honest_program, write_hostile
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.bench.memory import read_peak, reset_peak
 from edgeconv.conversion.intake import inspect_source, take_in
+from edgeconv.conversion.intake.pt2 import archive
 from edgeconv.conversion.intake.pt2.archive import check_archive
-
-Members = dict[str, bytes]
-MODEL = "models/model.json"
-WEIGHTS = "data/weights/model_weights_config.json"
-
-
-class _Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(4, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.layer(x))
-
-
-class _Toucher:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (self.path,)
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("saved") / "m.pt2"
-    batch = torch.export.Dim("batch", min=1, max=8)
-    exported = torch.export.export(
-        _Net().eval(), (torch.rand(3, 4),), dynamic_shapes={"x": {0: batch}}
-    )
-    torch.export.save(exported, path)
-    return path.read_bytes()
+def saved() -> bytes:
+    return honest_program()
 
 
 def _rewritten(saved: bytes, folder: Path, change: Callable[[Members], None]) -> Path:
     """The saved program with changed members."""
-    with zipfile.ZipFile(io.BytesIO(saved)) as archive:
-        root = archive.namelist()[0].partition("/")[0]
-        members = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(io.BytesIO(saved)) as source:
+        root = source.namelist()[0].partition("/")[0]
+        members = {name.partition("/")[2]: source.read(name) for name in source.namelist()}
     change(members)
     path = folder / "m.pt2"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as written:
         for name, content in members.items():
-            archive.writestr(f"{root}/{name}", content)
+            written.writestr(f"{root}/{name}", content)
     return path
 
 
@@ -84,49 +59,48 @@ def _refusal(folder: Path) -> EdgeconvError:
 def test_an_honest_program_passes(saved: bytes, tmp_path: Path) -> None:
     _rewritten(saved, tmp_path, lambda members: None)
     told = inspect_source(tmp_path)
-    assert told.inputs[0].name == "x"
+    assert told.inputs[0].name == "input"
     assert isinstance(told.inputs[0].shape[0], str)
     assert told.parameters == 10
 
 
-def test_sample_inputs_are_never_unpickled(saved: bytes, tmp_path: Path) -> None:
-    witness = tmp_path / "it ran"
-
-    def plant(members: Members) -> None:
-        members["data/sample_inputs/model.pt"] = pickle.dumps(_Toucher(witness))
-
-    folder = tmp_path / "model"
-    folder.mkdir()
-    _rewritten(saved, folder, plant)
-    inspect_source(folder)
-    take_in(folder, "sha256:0", {"x": (2, 4)}, lambda fraction, words: None)
-    assert not witness.exists()
+def _touch(witness: Path) -> str:
+    return f"__import__('pathlib').Path({str(witness)!r}).touch()"
 
 
-def test_guards_are_never_run(saved: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_program_that_runs_code_is_refused_before_it_is_loaded(
+    saved: bytes, tmp_path: Path, route: str
+) -> None:
     witness = tmp_path / "it ran"
     folder = tmp_path / "model"
     folder.mkdir()
-    code = f"__import__('pathlib').Path({str(witness)!r}).touch() is None"
-    _rewritten(saved, folder, _edit(MODEL, lambda model: model.update(guards_code=[code])))
-    program, _ = take_in(folder, "sha256:0", {"x": (2, 4)}, lambda fraction, words: None)
-    program.exported.module()(torch.rand(2, 4))
-    assert not witness.exists()
-
-
-def test_pickled_weights_are_unsafe(saved: bytes, tmp_path: Path) -> None:
-    witness = tmp_path / "it ran"
-
-    def plant(members: Members) -> None:
-        members["data/weights/weight_0"] = pickle.dumps(_Toucher(witness))
-        _edit(WEIGHTS, lambda w: w["config"]["layer.weight"].update(use_pickle=True))(members)
-
-    folder = tmp_path / "model"
-    folder.mkdir()
-    _rewritten(saved, folder, plant)
+    hostile = write_hostile(route, saved, folder / "m.pt2", _touch(witness))
     error = _refusal(folder)
+    assert not witness.exists()
     assert error.reason is Reason.MODEL_UNSAFE
-    assert "layer.weight" in error.message
+    assert error.metadata["member"] == ROUTES[route][1]
+    assert ROUTES[route][1] in error.message
+    assert len(error.message) < 400
+
+    with suppress(Exception):
+        # What the code leaves is often no program.
+        torch.export.load(hostile).module()(torch.rand(2, 4))
+    assert witness.exists()
+
+
+@pytest.mark.parametrize("route", ["sample inputs", "guards"])
+def test_what_is_left_out_is_never_run_even_where_it_is_not_found(
+    saved: bytes, tmp_path: Path, route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "is_safe_guard", lambda guard: True)
+    monkeypatch.setattr(archive, "foreign_names", lambda pickled: set())
+    witness = tmp_path / "it ran"
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_hostile(route, saved, folder / "m.pt2", _touch(witness))
+    program, _ = take_in(folder, "sha256:0", {"input": (2, 4)}, lambda fraction, words: None)
+    program.exported.module()(torch.rand(2, 4))
     assert not witness.exists()
 
 
@@ -154,26 +128,9 @@ def test_values_in_another_member_are_unsafe(saved: bytes, tmp_path: Path) -> No
     path = "../../models/model.json"
     _rewritten(
         saved, tmp_path,
-        _edit(WEIGHTS, lambda w: w["config"]["layer.bias"].update(path_name=path)),
+        _edit(WEIGHTS, lambda w: w["config"]["bias"].update(path_name=path)),
     )  # fmt: skip
     assert _refusal(tmp_path).reason is Reason.MODEL_UNSAFE
-
-
-def test_code_in_a_symbolic_size_is_unsafe(saved: bytes, tmp_path: Path) -> None:
-    witness = tmp_path / "it ran"
-    folder = tmp_path / "model"
-    folder.mkdir()
-    code = f"__import__('pathlib').Path({str(witness)!r}).touch()"
-
-    def plant(members: Members) -> None:
-        text = members[MODEL].decode()
-        start = text.index('"expr_str": "') + len('"expr_str": "')
-        end = text.index('"', start)
-        members[MODEL] = (text[:start] + json.dumps(code)[1:-1] + text[end:]).encode()
-
-    _rewritten(saved, folder, plant)
-    assert _refusal(folder).reason is Reason.MODEL_UNSAFE
-    assert not witness.exists()
 
 
 @pytest.mark.parametrize(
@@ -254,14 +211,14 @@ def test_a_program_of_another_time_says_which_torch_wrote_it(saved: bytes, tmp_p
 def test_the_clean_archive_holds_no_samples_guards_or_traces(saved: bytes, tmp_path: Path) -> None:
     def plant(members: Members) -> None:
         members["extra/notes"] = b"mine"
-        _edit(MODEL, lambda model: model.update(guards_code=["print('guard')"]))(members)
+        _edit(MODEL, lambda model: model.update(guards_code=["L['x'].size()[0] <= 8"]))(members)
 
     path = _rewritten(saved, tmp_path, plant)
     checked = check_archive(path)
     assert checked.notes == ("The extra file 'notes' was left out.",)
-    with zipfile.ZipFile(checked.content) as archive:
-        assert archive.read("model/data/sample_inputs/model.pt") == b""
-        text = archive.read("model/models/model.json").decode()
+    with zipfile.ZipFile(checked.content) as clean:
+        assert clean.read("model/data/sample_inputs/model.pt") == b""
+        text = clean.read("model/models/model.json").decode()
     assert "stack_trace" not in text
     assert json.loads(text)["guards_code"] == []
 
@@ -286,7 +243,7 @@ def test_a_tensor_far_larger_than_its_values_is_unreadable(saved: bytes, tmp_pat
     """Strides of 0 are within any data; as a copy of its own it would fill the memory."""
 
     def plant(weights: dict[str, Any]) -> None:
-        meta = weights["config"]["layer.bias"]["tensor_meta"]
+        meta = weights["config"]["bias"]["tensor_meta"]
         meta.update(sizes=[{"as_int": 2**20}] * 2, strides=[{"as_int": 0}] * 2)
 
     _rewritten(saved, tmp_path, _edit(WEIGHTS, plant))
@@ -328,3 +285,62 @@ def test_a_program_that_computes_without_measure_is_refused(tmp_path: Path) -> N
         take_in(tmp_path, "sha256:0", {}, lambda fraction, words: None)
     assert caught.value.reason is Reason.OPERATOR_UNSUPPORTED
     assert "GiB" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("byteorder", b"big"), ("archive_format", b"zip"), ("archive_version", b"{}"),
+        (".data/version", b"\0" * 64), ("archive_version", None), ("byteorder", None),
+    ],
+)  # fmt: skip
+def test_a_member_that_tells_another_format_is_named(
+    saved: bytes, tmp_path: Path, member: str, content: bytes | None
+) -> None:
+    def plant(members: Members) -> None:
+        if content is None:
+            del members[member]
+        else:
+            members[member] = content
+
+    _rewritten(saved, tmp_path, plant)
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert member in error.message
+
+
+def test_members_that_share_their_bytes_are_refused_unread(saved: bytes, tmp_path: Path) -> None:
+    """A thousand entries of one MiB, in an archive of one."""
+    path = _rewritten(saved, tmp_path, lambda members: members.update({MODEL: b" " * 2**20}))
+    with zipfile.ZipFile(path, "a") as archive:
+        [one] = [entry for entry in archive.infolist() if entry.filename.endswith(MODEL)]
+        root = one.filename.partition("/")[0]
+        for place in range(1000):
+            entry = copy(one)
+            entry.filename = f"{root}/data/weights/weight_{place + 50}"
+            archive.filelist.append(entry)
+        archive._didModify = True  # type: ignore[attr-defined]
+    reset_peak()
+    before = read_peak().peak_bytes
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "claim" in error.message
+    assert read_peak().peak_bytes - before < 2**26
+
+
+def test_an_operator_with_wrong_arguments_is_named_without_a_dump(
+    saved: bytes, tmp_path: Path
+) -> None:
+    def plant(model: dict[str, Any]) -> None:
+        node = next(
+            each
+            for each in model["graph_module"]["graph"]["nodes"]
+            if each["target"] == "torch.ops.aten.linear.default"
+        )
+        node["inputs"][1]["arg"] = {"as_tensor": {"name": "nowhere"}}
+
+    _rewritten(saved, tmp_path, _edit(MODEL, plant))
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "aten.linear" in error.message
+    assert "NamedArgument" not in error.message

@@ -24,8 +24,8 @@ def conv(call: Call, x: Value, w: Value, b: Value = None) -> Results:
     """Padding that torch can't say is written as a pad of zeros."""
     value, weights = call.tensor(x), call.tensor(w)
     call.ignore("kernel_shape")
-    window = read_window(call, tuple(value.shape[2:]), tuple(weights.shape[2:]))
     rank = _rank(call, value)
+    window = read_window(call, tuple(value.shape[2:]), tuple(weights.shape[2:]))
     if window.symmetric:
         padding = window.begins
     else:
@@ -68,7 +68,7 @@ def conv_transpose(call: Call, x: Value, w: Value, b: Value = None) -> Results:
 def _rank(call: Call, value: torch.Tensor) -> int:
     rank = value.ndim - 2
     if rank not in _CONV:
-        raise call.refused(f"it has {rank} spatial axes; 1 to 3 are supported")
+        raise call.refused(f"it reads a tensor of {value.ndim} axes; 3 to 5 are supported")
     return rank
 
 

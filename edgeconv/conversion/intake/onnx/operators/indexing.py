@@ -162,7 +162,7 @@ def grid_sample(call: Call, x: Value, grid: Value) -> Results:
     """In two dimensions; converters have no lowering for three."""
     value = call.tensor(x)
     if value.ndim != 4:
-        raise call.refused(f"it samples in {value.ndim - 2} dimensions; 2 are supported")
+        raise call.refused(f"it reads a tensor of {value.ndim} axes; 4 are supported")
     mode = str(call.attr("mode"))
     names = {"linear": "bilinear", "cubic": "bicubic"}
     return torch.nn.functional.grid_sample(

@@ -46,6 +46,8 @@ def unsqueeze(call: Call, x: Value, axes: Value = None) -> Results:
     given = call.parameter("axes", axes) or []
     rank = value.ndim + len(given)
     new = {normal_axis(axis, rank) for axis in given}
+    if len(new) < len(given) or not new.issubset(range(rank)):
+        raise call.refused(f"its axes {given[:12]} are not {len(given)} of a tensor of {rank} axes")
     sizes = iter(value.shape)
     return value.reshape([1 if axis in new else next(sizes) for axis in range(rank)])
 

@@ -17,8 +17,8 @@ _AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.av
 
 def _window(call: Call, value: torch.Tensor) -> Window:
     kernel = tuple(int(each) for each in call.attr("kernel_shape"))
-    if len(kernel) not in _MAX or value.ndim != len(kernel) + 2:
-        raise call.refused(f"it has {value.ndim - 2} spatial axes; 1 to 3 are supported")
+    if value.ndim - 2 not in _MAX:
+        raise call.refused(f"it reads a tensor of {value.ndim} axes; 3 to 5 are supported")
     return read_window(call, tuple(value.shape[2:]), kernel)
 
 

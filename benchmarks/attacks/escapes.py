@@ -1,13 +1,15 @@
 """Escapes that a hostile model might try, each as it would be done by hand.
 
-`try_escape` is the entry point; it is sent the escape's name and what it aims at, and says
-what came of it. An escape returns when it worked and raises OSError when it was refused.
+An escape returns when it worked and raises OSError when it was refused. `try_escape` is an
+entry point of children; `obey` is called by code that came in with a model, for which this
+file is put into the model as it is. So it needs nothing but Python.
 """
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import os
 import resource
 import signal
@@ -18,10 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgeconv.sandbox.channel import Channel
-
-WRITE_FD = int(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2].isdigit() else -1
-"""The channel's descriptor, as the parent gave it to this process."""
+READ_FD, WRITE_FD = (
+    map(int, sys.argv[1:3]) if len(sys.argv) > 2 and "".join(sys.argv[1:3]).isdigit() else (-1, -1)
+)
+"""The channel's descriptors, as the parent gave them to this process."""
 
 _PR_SET_PDEATHSIG = 1
 _F_SETSIG = 10
@@ -32,16 +34,36 @@ Aim = dict[str, Any]
 _ESCAPES: dict[str, Callable[[Aim], object]] = {}
 
 
-def try_escape(channel: Channel) -> None:
+def try_escape(channel: Any) -> None:
     """Does what it is told and says whether it worked."""
-    aim = channel.receive()
-    assert aim is not None
+    channel.send(_outcome(channel.receive()))
+
+
+def obey(route: str) -> None:
+    """Tells the parent that the code runs, and tries what it is told until it is told no more."""
+    _say({"ran": route})
+    while line := _line():
+        _say(_outcome(json.loads(line)))
+
+
+def _outcome(aim: Aim) -> dict[str, Any]:
     try:
         _ESCAPES[aim["escape"]](aim)
     except OSError as error:
-        channel.send({"worked": False, "errno": error.errno})
-    else:
-        channel.send({"worked": True})
+        return {"worked": False, "errno": error.errno}
+    return {"worked": True}
+
+
+def _say(message: dict[str, Any]) -> None:
+    os.write(WRITE_FD, json.dumps(message).encode() + b"\n")
+
+
+def _line() -> bytes:
+    """The parent's next line, an empty one at the end; what follows it is left in the pipe."""
+    line = b""
+    while (byte := os.read(READ_FD, 1)) not in (b"", b"\n"):
+        line += byte
+    return line
 
 
 def _escape(function: Callable[[Aim], object]) -> Callable[[Aim], object]:

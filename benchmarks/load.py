@@ -1,0 +1,237 @@
+"""Fifty clients at once on one server: how long calls take, who waits, and what is left behind.
+
+    python -m benchmarks.load                  fifty clients for two minutes
+    python -m benchmarks.load --quick          ten clients for fifteen seconds
+    python -m benchmarks.load --clients 20 --seconds 60
+
+Each client goes a user's whole way again and again: it sends a model, waits for its
+inspection, converts it to two variants, watches, downloads and lists. Some cancel, and some
+vanish in the middle of an upload or a watch. Steps are quick ones (`edgeconv.testing`), each
+in a real child behind its walls.
+
+It fails on any error but the documented refusals, on memory that grows with the work that
+is done, on descriptors that are not given back, and on clients that get no turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.load_clients import Figures, LoadClient
+from benchmarks.other_work import ProcessorTime, in_words, other_processors
+from benchmarks.quick_server import CHILD_IDLE_S
+from benchmarks.server_process import ServerProcess, running_server
+
+MAX_SLOPE_BYTES = 256 * 1024
+"""Of memory per round of a client, in the second half of the time."""
+MIN_SHARE = 0.3
+"""Rounds of the client with the fewest, of the median."""
+_LOOK_S = 1.0
+_SETTLE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """The server at one moment.
+
+    Attributes:
+        rounds: Rounds that all clients had ended.
+        resident_bytes: Its own, without its children's.
+        descriptors: Open ones.
+    """
+
+    rounds: int
+    resident_bytes: int
+    descriptors: int
+
+
+async def load(
+    server: ServerProcess, clients: int, seconds: float, folder: Path
+) -> tuple[Figures, list[Look], float]:
+    """Runs all clients, after one round that loads and opens what is loaded and opened once.
+
+    Returns:
+        What clients saw, what the server looked like before, each second, and at rest, and
+        how many seconds it took until the last client had ended its round.
+    """
+    figures = Figures()
+    (folder / "first").mkdir()
+    await LoadClient(0, server.endpoint, folder / "first", Figures()).run(0.0)
+    await asyncio.sleep(2 * CHILD_IDLE_S)
+
+    def look() -> Look:
+        return Look(figures.rounds.total(), server.resident_bytes(), server.descriptors())
+
+    looks = [look()]
+
+    async def look_on() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            looks.append(look())
+
+    began = asyncio.get_running_loop().time()
+    looking = asyncio.create_task(look_on())
+    async with asyncio.TaskGroup() as group:
+        for number in range(clients):
+            own = folder / str(number)
+            own.mkdir()
+            client = LoadClient(number, server.endpoint, own, figures)
+            group.create_task(client.run(began + seconds))
+    took_s = asyncio.get_running_loop().time() - began
+    looking.cancel()
+    await settle(server, looks[0].descriptors)
+    looks.append(look())
+    return figures, looks, took_s
+
+
+async def settle(server: ServerProcess, descriptors: int) -> None:
+    """Waits until the server has given back what calls held, but not for ever."""
+    # gRPC's own objects keep a closed connection until they are collected.
+    gc.collect()
+    deadline = asyncio.get_running_loop().time() + _SETTLE_S
+    while asyncio.get_running_loop().time() < deadline:
+        if server.descriptors() <= descriptors:
+            return
+        await asyncio.sleep(_LOOK_S)
+
+
+def slope(looks: Sequence[Look]) -> float:
+    """Bytes of memory per round in the second half, by least squares."""
+    half = looks[len(looks) // 2 : -1]
+    if len({each.rounds for each in half}) < 2:
+        return 0.0
+    rounds = [float(each.rounds) for each in half]
+    return statistics.linear_regression(rounds, [each.resident_bytes for each in half]).slope
+
+
+def summary(
+    figures: Figures, looks: Sequence[Look], clients: int, seconds: float
+) -> dict[str, Any]:
+    """All figures as plain data."""
+    turns = [figures.rounds[number] for number in range(clients)]
+    return {
+        "clients": clients,
+        "seconds": seconds,
+        "rounds": sum(turns),
+        "fewest_turns": min(turns),
+        "median_turns": statistics.median(turns),
+        "most_turns": max(turns),
+        "seconds_by_verb": {
+            verb: {"calls": len(each), **{f"p{p}": percentile(each, p) for p in (50, 95, 100)}}
+            for verb, each in sorted(figures.seconds.items())
+        },
+        "outcomes": dict(figures.outcomes),
+        "asked_again": dict(figures.asked_again),
+        "refusals": dict(figures.refusals),
+        "faults": figures.faults,
+        "memory_at_start_bytes": looks[0].resident_bytes,
+        "memory_at_peak_bytes": max(each.resident_bytes for each in looks),
+        "memory_at_end_bytes": looks[-1].resident_bytes,
+        "memory_slope_bytes_per_round": slope(looks),
+        "descriptors_at_start": looks[0].descriptors,
+        "descriptors_at_peak": max(each.descriptors for each in looks),
+        "descriptors_at_end": looks[-1].descriptors,
+    }
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The smallest value that so many percent do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def verdicts(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """(what is asked, what was seen, whether it held)."""
+    mib = 2**20
+    neither = found["outcomes"].get("neither succeeded nor cancelled", 0)
+    slope_kib = found["memory_slope_bytes_per_round"] / 1024
+    return [
+        ("no error but documented refusals", f"{len(found['faults'])}", not found["faults"]),
+        ("every conversion succeeded or was cancelled", f"{neither} did neither", not neither),
+        (
+            f"fewest turns ≥ {MIN_SHARE} of the median's",
+            f"{found['fewest_turns']} … {found['median_turns']:.0f} … {found['most_turns']}",
+            found["fewest_turns"] >= MIN_SHARE * found["median_turns"],
+        ),
+        (
+            f"memory grows ≤ {MAX_SLOPE_BYTES // 1024} KiB a round",
+            f"{slope_kib:.1f} KiB a round; {found['memory_at_start_bytes'] / mib:.0f} MiB at"
+            f" start, {found['memory_at_peak_bytes'] / mib:.0f} at peak,"
+            f" {found['memory_at_end_bytes'] / mib:.0f} at end",
+            found["memory_slope_bytes_per_round"] <= MAX_SLOPE_BYTES,
+        ),
+        (
+            "descriptors given back",
+            f"{found['descriptors_at_start']} at start, {found['descriptors_at_peak']} at peak,"
+            f" {found['descriptors_at_end']} at end",
+            found["descriptors_at_end"] <= found["descriptors_at_start"] + 8,
+        ),
+    ]
+
+
+def words(counts: dict[str, int]) -> str:
+    """Counts in a line."""
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+
+def show(console: Console, found: dict[str, Any]) -> bool:
+    """Prints the figures; whether all held."""
+    calls = Table("call", "calls", "p50", "p95", "longest")
+    for verb, each in found["seconds_by_verb"].items():
+        cells = [f"{each[f'p{percent}']:.3f} s" for percent in (50, 95, 100)]
+        calls.add_row(verb, str(each["calls"]), *cells)
+    console.print(calls)
+    console.print(
+        f"{found['clients']} clients, {found['rounds']} rounds in {found['seconds']:.0f} s:"
+        f" {found['rounds'] / found['seconds']:.2f} a second; {words(found['outcomes'])}."
+    )
+    console.print(f"Refusals after which a client tried again: {words(found['asked_again'])}.")
+    console.print(f"Refusals that reached a client: {words(found['refusals'])}.")
+    for fault in found["faults"][:10]:
+        console.print(f"FAULT {fault}", markup=False)
+    held = Table("asked", "seen", "")
+    for asked, seen, kept in verdicts(found):
+        held.add_row(asked, seen, "held" if kept else "MISSED")
+    console.print(held)
+    return all(kept for *_, kept in verdicts(found))
+
+
+def main() -> int:
+    """Prints the tables and writes the JSON; 1 when something was missed."""
+    parser = argparse.ArgumentParser(description="Many clients at once on one server.")
+    parser.add_argument("--quick", action="store_true", help="ten clients for fifteen seconds")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--json", type=Path, help="where the figures are written")
+    arguments = parser.parse_args()
+    clients = 10 if arguments.quick else arguments.clients
+    seconds = 15.0 if arguments.quick else arguments.seconds
+    before = ProcessorTime.now()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_server(Path(folder) / "state", module="benchmarks.quick_server") as server,
+    ):
+        figures, looks, took_s = asyncio.run(load(server, clients, seconds, Path(folder)))
+    others = other_processors(before, ProcessorTime.now())
+    found = summary(figures, looks, clients, took_s)
+    held = show(Console(), found)
+    Console().print(in_words(others))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,142 @@
+"""The options that `serve` and `up` share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeconv.cli.connect import state_option
+from edgeconv.cli.die_with_parent import die_with_parent_option
+from edgeconv.cli.options import DURATION, SIZE
+from edgeconv.cli.terminal import json_option
+
+if TYPE_CHECKING:
+    from edgeconv.server.app import ServerSettings
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """How a server is to run; durations in seconds, sizes in bytes."""
+
+    listen: str
+    insecure: bool
+    without_walls: bool
+    database: str
+    blobs: Path | None
+    inspection_time: float
+    step_memory: float
+    step_time: float
+    jobs: int
+    state: Path
+
+    def settings(self, *, awaited_device: str) -> ServerSettings:
+        """The same for the server, which has to be installed."""
+        from edgeconv.sandbox.limits import Limits
+        from edgeconv.server.app import ServerSettings
+        from edgeconv.server.jobs.step_time import StepTimes
+
+        return ServerSettings(
+            state=self.state,
+            listen=self.listen,
+            insecure=self.insecure,
+            without_walls=self.without_walls,
+            jobs_at_once=self.jobs,
+            child_limits=Limits(address_space_bytes=round(self.step_memory)),
+            step_times=StepTimes(self.step_time, self.inspection_time),
+            database=self.database,
+            blobs=self.blobs,
+            awaited_device=awaited_device,
+        )
+
+
+def service_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options, handed over as one `ServiceOptions`."""
+
+    @functools.wraps(command)
+    def gathered(**given: Any) -> None:
+        own = {each.name: given.pop(each.name) for each in fields(ServiceOptions)}
+        command(ServiceOptions(**own), **given)
+
+    function: Callable[..., None] = gathered
+    for option in (json_option, die_with_parent_option, state_option, *_OWN):
+        function = option(function)
+    return function
+
+
+_OWN = (
+    click.option(
+        "--jobs",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        help="Conversions that run side by side.",
+    ),
+    click.option(
+        "--step-time",
+        type=DURATION,
+        metavar="30min",
+        default="30min",
+        show_default=True,
+        help="The longest that a step of a conversion may take.",
+    ),
+    click.option(
+        "--step-memory",
+        type=SIZE,
+        metavar="16GiB",
+        default="16GiB",
+        show_default=True,
+        help="The most memory that a step may take, mapped libraries counted.",
+    ),
+    click.option(
+        "--inspection-time",
+        type=DURATION,
+        metavar="10min",
+        default="10min",
+        show_default=True,
+        help="The longest that the inspection of a model or a dataset may take.",
+    ),
+    click.option(
+        "--database",
+        metavar="URL",
+        envvar="EDGECONV_DATABASE",
+        show_envvar=True,
+        default="",
+        help="PostgreSQL that several servers share, as postgresql://USER@HOST/NAME; files in"
+        " the state folder without one. Give a URL with a password by the variable: others on"
+        " this machine see command lines.",
+    ),
+    click.option(
+        "--blobs",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        envvar="EDGECONV_BLOBS",
+        show_envvar=True,
+        help="Folder for files, which all servers of one database share; in the state folder"
+        " without one.",
+    ),
+    click.option(
+        "--listen",
+        metavar="HOST:PORT",
+        default="127.0.0.1:0",
+        show_default=True,
+        help="Where to listen; port 0 takes a free one.",
+    ),
+    click.option(
+        "--without-walls",
+        is_flag=True,
+        help="Allow that also where this kernel can't keep in what a model's file does;"
+        " `edgeconv doctor` tells.",
+    ),
+    click.option(
+        "--insecure-listen",
+        "insecure",
+        is_flag=True,
+        help="Allow --listen where other machines can connect. NOTHING IS ENCRYPTED:"
+        " whoever listens in reads the token, models and data.",
+    ),
+)

@@ -1,0 +1,79 @@
+"""An engine for calls, none of which may wait for a lost database of queues for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.server.engine.engine import Engine, Job, Standing
+
+_LOG = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+_RETRY_S = 2.0
+
+
+@dataclass(frozen=True)
+class BoundedEngine:
+    """An `Engine` whose calls end in time; what was asked may be done later.
+
+    Attributes:
+        limit_s: How long a call may take.
+    """
+
+    engine: Engine
+    limit_s: float
+
+    async def start(self, job: Job) -> None:
+        """As `Engine` says. The job stands in the store: the next sweep starts it."""
+        await self._tried(self.engine.start(job), job, "is started later")
+
+    async def cancel(self, job: Job) -> None:
+        """As `Engine` says. The store says that the job has ended: the next sweep interrupts it."""
+        await self._tried(self.engine.cancel(job), job, "is interrupted later")
+
+    async def resume(self, jobs: Sequence[Job]) -> None:
+        """As `Engine` says.
+
+        Raises:
+            EdgeconvError: DATABASE_UNAVAILABLE.
+        """
+        await self._answered(self.engine.resume(jobs))
+
+    async def pending(self, executor: str) -> list[Job]:
+        """As `Engine` says; raises as `resume`."""
+        return await self._answered(self.engine.pending(executor))
+
+    async def standing(self) -> list[Standing]:
+        """As `Engine` says; raises as `resume`."""
+        return await self._answered(self.engine.standing())
+
+    async def ahead_of(self, job: Job) -> list[Job]:
+        """As `Engine` says; raises as `resume`."""
+        return await self._answered(self.engine.ahead_of(job))
+
+    async def shutdown(self) -> None:
+        """As `Engine` says."""
+        await self.engine.shutdown()
+
+    async def _tried(self, call: Awaitable[None], job: Job, otherwise: str) -> None:
+        try:
+            await asyncio.wait_for(call, self.limit_s)
+        except TimeoutError:
+            _LOG.warning("the queues do not answer: %s %s", job.resource, otherwise)
+
+    async def _answered(self, call: Awaitable[R]) -> R:
+        try:
+            return await asyncio.wait_for(call, self.limit_s)
+        except TimeoutError:
+            raise EdgeconvError(
+                Reason.DATABASE_UNAVAILABLE,
+                "The server's database of queues does not answer.",
+                fix="Try again in a while. Jobs wait for the database and go on by themselves.",
+                retry_s=_RETRY_S,
+            ) from None

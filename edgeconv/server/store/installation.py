@@ -1,0 +1,27 @@
+"""What is true of a database as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
+from edgeconv.server.store.tables import installation
+
+_BLOBS = "blobs"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The database and what belongs to it."""
+
+    database: Database
+
+    @transaction
+    def blobs(self, tx: Transaction, found: str) -> str:
+        """The identity of the folder that its files lie in; `found` becomes it, if it has none."""
+        insert_new(tx, installation, {"name": _BLOBS, "value": found})
+        known = tx.row(sa.select(installation).where(installation.c.name == _BLOBS))
+        assert known is not None
+        return str(known["value"])
