@@ -248,14 +248,14 @@ def change_json(content: Members, random: Random) -> str:
     """Changes the graph or a table of tensors, 1 to 3 times."""
     said = []
     for _ in range(random.choice((1, 1, 2, 3))):
-        if random.random() < 0.25:
-            said.append(change_table(content, random))
-            continue
-        model = json.loads(content[MODEL])
         try:
+            if random.random() < 0.25:
+                said.append(change_table(content, random))
+                continue
+            model = json.loads(content[MODEL])
             said.append(random.choice(CHANGES)(model, random))
+            content[MODEL] = json.dumps(model).encode()
         except (KeyError, TypeError, IndexError, ValueError, AttributeError):
             # An earlier change took away what this one wants.
             said.append("nothing")
-        content[MODEL] = json.dumps(model).encode()
     return "; ".join(said)

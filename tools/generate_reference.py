@@ -21,6 +21,7 @@ from edgeconv.recipe.named import DEFAULT_PRECISIONS, DEFAULT_PRECISIONS_WITH_DA
 from edgeconv.recipe.schema import Recipe
 from edgeconv.recipe.specs import StepKind, StepSpec, specs_of
 from edgeconv.results.job import JobResult
+from edgeconv.server.rpc.call_limits import limit_words
 from tools.describe_wire import describe, escape
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,9 +38,28 @@ def pages() -> dict[str, str]:
         "result.md": _NOTE + result_page(),
         "result.schema.json": _json(JobResult.model_json_schema(mode="serialization")),
         "errors.md": _NOTE + errors_page(),
+        "limits.md": _NOTE + limits_page(),
         "commands.md": _NOTE + commands_page(),
         "wire.md": _NOTE + "# The wire\n\nPackage `edgeconv.v1`.\n\n" + describe() + "\n",
     }
+
+
+def limits_page() -> str:
+    """What callers of a server may have under way."""
+    lines = [
+        "# Limits of a server", "",
+        "What callers may have under way at once. A call that finds no room waits in line for a",
+        "moment; callers take turns, and one connection gets a quarter of each kind at most. Then",
+        "it is refused with `LIMIT_REACHED`, the limit's name in `ErrorInfo.metadata` and the time",
+        "to come again in `RetryInfo`. edgeconv's client does so by itself, for five minutes, and",
+        "says that it does. A call that takes too long ends with `TIME_EXCEEDED`.", "",
+        "| limit | default | |", "|---|---|---|",
+    ]  # fmt: skip
+    lines += [
+        f"| `{name}` | {default:,} | {escape(words)} |"
+        for name, (default, words) in limit_words().items()
+    ]
+    return "\n".join([*lines, ""])
 
 
 def steps_page() -> str:

@@ -1,6 +1,6 @@
 """Programs that run code when they are loaded, and what gets out of a job's child.
 
-    python -m benchmarks.attacks                 six routes into it, 37 escapes out of it
+    python -m benchmarks.attacks                 six routes into it, 38 escapes out of it
     python -m benchmarks.attacks --route guards  one route
     python -m benchmarks.attacks --json FILE     every attempt
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.attacks.attempts import CHECKOUT, attempts, names_its_member, refusal
 from benchmarks.attacks.routes import ROUTES, attack, honest_program, write_hostile
@@ -124,7 +124,7 @@ def print_tables(outcome: Outcome, console: Console) -> None:
     console.print(checked)
     routes = len(outcome.refused)
     title = f"Loaded unchecked, by {routes} {'routes' if routes > 1 else 'route'}"
-    tried = Table("escape", *ROOMS, title=title)
+    tried = Table(Column("escape", no_wrap=True), *ROOMS, title=title)
     for escape in ESCAPES:
         tried.add_row(escape, *(outcome.counted(column, escape=escape) for column in ROOMS))
     tried.add_section()

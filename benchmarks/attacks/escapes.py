@@ -8,6 +8,7 @@ file is put into the model as it is. So it needs nothing but Python.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -259,6 +260,17 @@ def signal_by_owning_a_pipe(aim: Aim) -> None:
 def change_limits_of_the_parent(aim: Aim) -> None:
     now = resource.getrlimit(resource.RLIMIT_CORE)
     resource.prlimit(os.getppid(), resource.RLIMIT_CORE, now)
+
+
+@_escape
+def set_own_limits(aim: Aim) -> None:
+    # Root could lift them, too; anybody may set them as they are.
+    now = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, now)
+    except ValueError as refused:
+        # Python's word for EPERM.
+        raise PermissionError(errno.EPERM, str(refused)) from None
 
 
 @_escape

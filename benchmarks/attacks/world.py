@@ -49,6 +49,7 @@ ESCAPES: dict[str, tuple[Gap, str]] = {
     "signal_a_thread_of_the_parent": (Gap.SIGNALS, BOTH),
     "signal_by_owning_a_pipe": (Gap.SIGNALS, BOTH),
     "change_limits_of_the_parent": (Gap.LIMITS, SECCOMP),
+    "set_own_limits": (Gap.LIMITS, SECCOMP),
     "change_priority_of_the_parent": (Gap.LIMITS, SECCOMP),
     "pin_the_parent": (Gap.LIMITS, SECCOMP),
     "trace_a_process": (Gap.TRACING, BOTH),

@@ -11,7 +11,7 @@ from edgeconv.agent.work import AssignedFile, Lease
 from edgeconv.base.digests import digest_file
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.client.parts import MESSAGE_BYTES
-from edgeconv.client.wire import Wire
+from edgeconv.client.wire import IDLE_S, Wire
 from edgeconv.v1 import agents_pb2, agents_pb2_grpc
 
 _GRACE_S = 10.0
@@ -51,7 +51,8 @@ class Link:
                 lease=lease_message(lease), digest=file.digest, offset_bytes=stream.tell()
             )
             if stream.tell() < file.size_bytes:
-                async for answer in self._wire.stream(self._stub.FetchFile, request):
+                answers = self._wire.stream(self._stub.FetchFile, request, idle_s=IDLE_S)
+                async for answer in answers:
                     stream.write(answer.data)
                     if stream.tell() > file.size_bytes:
                         break

@@ -57,6 +57,7 @@ class Reason(Enum):
     PART_MISSING = (Status.INVALID_ARGUMENT, "A part of a file was not sent before.")
     SHAPE_INVALID = (Status.INVALID_ARGUMENT, "A given shape does not fit the model's input.")
     NOT_FOUND = (Status.NOT_FOUND, "There is no such resource.")
+    COLLECTED = (Status.NOT_FOUND, "Its files were removed by retention; its record is kept.")
     ALREADY_EXISTS = (Status.ALREADY_EXISTS, "A resource of that name exists.")
     NOT_READY = (Status.FAILED_PRECONDITION, "The resource is not READY, or not in that state.")
     UNAUTHENTICATED = (Status.UNAUTHENTICATED, "The call carries no valid token.")
@@ -108,6 +109,8 @@ class Reason(Enum):
     )
     OUTPUT_UNWRITABLE = (Status.FAILED_PRECONDITION, "The place for the result can't be written.")
     SERVER_UNREACHABLE = (Status.UNAVAILABLE, "No server answers at the address.")
+    DISK_FULL = (Status.RESOURCE_EXHAUSTED, "The disk has no room for what is to be written.")
+    DISK_FAILED = (Status.UNAVAILABLE, "The server's disk refuses to be written or read.")
     BLOB_DAMAGED = (Status.DATA_LOSS, "A stored blob does not have its digest.")
     INTERNAL = (Status.INTERNAL, "A fault of edgeconv itself.")
 

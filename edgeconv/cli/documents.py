@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 from edgeconv.recipe.inspection import Inspection
 from edgeconv.recipe.schema import Recipe
@@ -172,6 +172,49 @@ class ReadyDocument(Document):
     device: str = ""
 
 
+class RemovedLine(Document):
+    """What went of a kind for one reason; `size_bytes` is what that freed."""
+
+    kind: str
+    reason: str
+    count: int
+    size_bytes: int
+
+
+class GcDocument(Document):
+    """What retention removed, or would with `dry_run`, and what stays for whose sake."""
+
+    dry_run: bool
+    removed: tuple[RemovedLine, ...]
+    freed_bytes: int
+    kept_bytes: int
+    waiting_bytes: int
+    held_bytes: dict[str, int]
+    over_cap_bytes: int
+    leftovers: int
+    free_bytes: int
+
+
+class DamagedBlobLine(Document):
+    """A blob that can't be used, and what refers to it."""
+
+    digest: str
+    problem: str
+    holders: tuple[str, ...]
+
+
+class BlobCheckDocument(Document):
+    """What reading every blob told."""
+
+    blobs: int
+    size_bytes: int
+    damaged: tuple[DamagedBlobLine, ...]
+
+
+class GcAnswer(RootModel[GcDocument | BlobCheckDocument]):
+    """What `gc` prints: the second form with --check."""
+
+
 class CheckDocument(Document):
     """One thing that `doctor` looked at."""
 
@@ -219,6 +262,7 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "devices drain": DeviceDocument,
     "devices resume": DeviceDocument,
     "devices delete": DoneDocument,
+    "gc": GcAnswer,
     "recipes check": Recipe,
     "doctor": DoctorDocument,
 }

@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "jobs": "Conversions on the server.",
     "benchmarks": "Benchmarks on the server.",
     "devices": "Devices that agents have registered.",
+    "gc": "Removes from the disk what nobody needs.",
     "recipes": "Recipes: check one, print the schema.",
     "schema": "JSON schemas of what --json prints.",
     "doctor": "Checks this installation and this machine.",

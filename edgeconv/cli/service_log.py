@@ -11,6 +11,7 @@ from typing import TextIO
 
 from edgeconv.base.sentences import clause
 from edgeconv.base.state_folder import StateFolder, make_state_folder
+from edgeconv.report.printable import printable, printable_lines
 
 _MOST_BYTES = 4 * 1024 * 1024
 
@@ -25,8 +26,15 @@ class _FirstLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         first, *rest = record.getMessage().splitlines() or [""]
         if not (rest or record.exc_info):
-            return first
-        return f"{clause(first).rstrip(':')}; {str(self._log)!r} says more."
+            return printable(first)
+        return printable(f"{clause(first).rstrip(':')}; {str(self._log)!r} says more.")
+
+
+class _Printable(logging.Formatter):
+    """All of a record. Its words may be those of a child, which a model's file may lead."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 @contextmanager
@@ -34,27 +42,28 @@ def log_kept(state: Path, stream: TextIO) -> Iterator[None]:
     """Where `stream` is a terminal, keeps what is logged in the state folder's `server.log`.
 
     A child's last words are many lines of the libraries it loaded. What is no terminal, a
-    service manager's log say, gets all of it itself.
+    service manager's log say, gets all of it itself. Nothing in either can act on a terminal.
 
     Raises:
         EdgeconvError: STATE_UNWRITABLE.
     """
-    if not stream.isatty():
-        yield
-        return
-    make_state_folder(state)
-    path = StateFolder(state).log
     shown = logging.StreamHandler(stream)
     shown.setLevel(logging.WARNING)
-    shown.setFormatter(_FirstLine(path))
-    kept = RotatingFileHandler(path, maxBytes=_MOST_BYTES, backupCount=1, encoding="utf-8")
-    kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    shown.setFormatter(_Printable())
+    handlers: list[logging.Handler] = [shown]
+    if stream.isatty():
+        make_state_folder(state)
+        path = StateFolder(state).log
+        shown.setFormatter(_FirstLine(path))
+        kept = RotatingFileHandler(path, maxBytes=_MOST_BYTES, backupCount=1, encoding="utf-8")
+        kept.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers.append(kept)
     root = logging.getLogger()
-    root.addHandler(shown)
-    root.addHandler(kept)
+    for each in handlers:
+        root.addHandler(each)
     try:
         yield
     finally:
-        root.removeHandler(shown)
-        root.removeHandler(kept)
-        kept.close()
+        for each in handlers:
+            root.removeHandler(each)
+            each.close()

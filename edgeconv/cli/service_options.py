@@ -28,9 +28,12 @@ class ServiceOptions:
     without_walls: bool
     database: str
     blobs: Path | None
+    disk_cap: float | None
+    keep_for: float | None
     inspection_time: float
     step_memory: float
     step_time: float
+    queue: int
     jobs: int
     state: Path
 
@@ -39,6 +42,8 @@ class ServiceOptions:
         from edgeconv.sandbox.limits import Limits
         from edgeconv.server.app import ServerSettings
         from edgeconv.server.jobs.step_time import StepTimes
+        from edgeconv.server.retention.sweep import RetentionSettings
+        from edgeconv.server.rpc.call_limits import CallLimits
 
         return ServerSettings(
             state=self.state,
@@ -48,6 +53,11 @@ class ServiceOptions:
             jobs_at_once=self.jobs,
             child_limits=Limits(address_space_bytes=round(self.step_memory)),
             step_times=StepTimes(self.step_time, self.inspection_time),
+            retention=RetentionSettings(
+                keep_for_s=self.keep_for,
+                cap_bytes=None if self.disk_cap is None else round(self.disk_cap),
+            ),
+            limits=CallLimits(conversions=self.queue),
             database=self.database,
             blobs=self.blobs,
             awaited_device=awaited_device,
@@ -77,6 +87,13 @@ _OWN = (
         help="Conversions that run side by side.",
     ),
     click.option(
+        "--queue",
+        type=click.IntRange(1, 100_000),
+        default=1000,
+        show_default=True,
+        help="Conversions that may be queued or run; more are refused until some have ended.",
+    ),
+    click.option(
         "--step-time",
         type=DURATION,
         metavar="30min",
@@ -99,6 +116,19 @@ _OWN = (
         default="10min",
         show_default=True,
         help="The longest that the inspection of a model or a dataset may take.",
+    ),
+    click.option(
+        "--keep-for",
+        type=DURATION,
+        metavar="30d",
+        help="Remove results of steps and files of ended conversions that were not used for"
+        " so long.  [kept]",
+    ),
+    click.option(
+        "--disk-cap",
+        type=SIZE,
+        metavar="20GiB",
+        help="Remove the least recently used of them when more than this is stored.  [no cap]",
     ),
     click.option(
         "--database",

@@ -13,7 +13,7 @@ from edgeconv.client.discovery import check_address
 from edgeconv.client.patience import Patience
 from edgeconv.client.transfer import FileTransfer, Progress
 from edgeconv.client.watching import Activity, last_answer, watch_conversion
-from edgeconv.client.wire import Wire
+from edgeconv.client.wire import TRANSFER_DEADLINE_S, Wire
 from edgeconv.results.status import from_status
 from edgeconv.v1 import (
     benchmarks_pb2,
@@ -140,7 +140,11 @@ class AsyncClient(CatalogCalls):
             files=await self.upload(paths, progress),
             request_id=request_id or str(uuid.uuid4()),
         )
-        return (await self._wire.unary(self._models.CreateModelVersion, request)).model_version
+        # The server digests what was sent.
+        call = self._wire.unary(
+            self._models.CreateModelVersion, request, deadline_s=TRANSFER_DEADLINE_S
+        )
+        return (await call).model_version
 
     async def wait_model_version(
         self, name: str, *, activity: Activity | None = None
@@ -189,7 +193,10 @@ class AsyncClient(CatalogCalls):
             model_version=model_version,
             request_id=request_id or str(uuid.uuid4()),
         )
-        return (await self._wire.unary(self._datasets.CreateDataset, request)).dataset
+        call = self._wire.unary(
+            self._datasets.CreateDataset, request, deadline_s=TRANSFER_DEADLINE_S
+        )
+        return (await call).dataset
 
     async def wait_dataset(
         self, name: str, *, activity: Activity | None = None

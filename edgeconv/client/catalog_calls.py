@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from edgeconv.base.quantities import NS_PER_S
+from edgeconv.client.rpc_errors import unreachable
 from edgeconv.client.wire import Wire
 from edgeconv.v1 import (
     benchmarks_pb2,
@@ -18,6 +20,8 @@ from edgeconv.v1 import (
     devices_pb2_grpc,
     models_pb2,
     models_pb2_grpc,
+    storage_pb2,
+    storage_pb2_grpc,
 )
 
 Item = TypeVar("Item")
@@ -65,6 +69,9 @@ class CatalogCalls:
         )
         self._benchmarks: benchmarks_pb2_grpc.BenchmarkServiceAsyncStub = (
             benchmarks_pb2_grpc.BenchmarkServiceStub(channel)
+        )
+        self._storage: storage_pb2_grpc.StorageServiceAsyncStub = (
+            storage_pb2_grpc.StorageServiceStub(channel)
         )
 
     async def get_model_version(self, name: str) -> models_pb2.ModelVersion:
@@ -132,6 +139,46 @@ class CatalogCalls:
         """Cancels a conversion; without effect on one that has ended."""
         request = conversions_pb2.CancelConversionRequest(name=name)
         return (await self._wire.unary(self._conversions.CancelConversion, request)).conversion
+
+    async def collect_garbage(
+        self,
+        *,
+        older_than_s: float | None = None,
+        cap_bytes: int | None = None,
+        dry_run: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> storage_pb2.Collected:
+        """Removes what nobody needs, and tells what it was.
+
+        Args:
+            older_than_s: Results that were not used for so long go, too; None is at no age.
+            cap_bytes: More of them go, least recently used first, until the rest takes no more.
+            dry_run: Only tells what would go.
+            progress: Told (removals done, removals to do).
+        """
+        request = storage_pb2.CollectGarbageRequest(cap_bytes=cap_bytes, dry_run=dry_run)
+        if older_than_s is not None:
+            request.older_than.FromNanoseconds(round(older_than_s * NS_PER_S))
+        async for answer in self._wire.stream(self._storage.CollectGarbage, request):
+            if answer.HasField("collected"):
+                return answer.collected
+            progress(answer.progress.done, answer.progress.total)
+        raise unreachable(self._wire.address, "The stream ended early.")
+
+    async def check_blobs(
+        self, *, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> storage_pb2.CheckedBlobs:
+        """Reads every blob of the server, and tells which can't be used.
+
+        Args:
+            progress: Told (bytes read, bytes in all).
+        """
+        request = storage_pb2.CheckBlobsRequest()
+        async for answer in self._wire.stream(self._storage.CheckBlobs, request):
+            if answer.HasField("checked"):
+                return answer.checked
+            progress(answer.progress.done, answer.progress.total)
+        raise unreachable(self._wire.address, "The stream ended early.")
 
     async def get_device(self, name: str) -> devices_pb2.Device:
         """A device."""

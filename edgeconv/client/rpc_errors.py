@@ -10,6 +10,9 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.results.status import DOMAIN, from_status
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_CROWD = "Concurrent RPC limit exceeded!"
+"""What gRPC itself says where calls come faster than they can be looked at."""
+_CROWD_S = 2.0
 _BARE_CODES = {
     grpc.StatusCode.UNAUTHENTICATED: Reason.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED: Reason.UNAUTHENTICATED,
@@ -44,7 +47,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> EdgeconvError:
             address=address,
         )
     if code in _BARE_CODES:
-        return EdgeconvError(_BARE_CODES[code], details, address=address)
+        retry_s = _CROWD_S if details == _CROWD else 0.0
+        return EdgeconvError(_BARE_CODES[code], details, retry_s=retry_s, address=address)
     return EdgeconvError(
         Reason.INTERNAL, f"The server at {address} failed: {code.name}: {details}", address=address
     )

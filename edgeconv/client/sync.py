@@ -19,6 +19,7 @@ from edgeconv.v1 import (
     devices_pb2,
     files_pb2,
     models_pb2,
+    storage_pb2,
 )
 
 Result = TypeVar("Result")
@@ -209,6 +210,27 @@ class Client:
     def cancel_conversion(self, name: str) -> conversions_pb2.Conversion:
         """Cancels a conversion; without effect on one that has ended."""
         return self.run(self.aio.cancel_conversion(name))
+
+    def collect_garbage(
+        self,
+        *,
+        older_than_s: float | None = None,
+        cap_bytes: int | None = None,
+        dry_run: bool = False,
+        progress: Progress = lambda done, total: None,
+    ) -> storage_pb2.Collected:
+        """See `AsyncClient.collect_garbage`."""
+        return self.run(
+            self.aio.collect_garbage(
+                older_than_s=older_than_s, cap_bytes=cap_bytes, dry_run=dry_run, progress=progress
+            )
+        )
+
+    def check_blobs(
+        self, *, progress: Progress = lambda done, total: None
+    ) -> storage_pb2.CheckedBlobs:
+        """See `AsyncClient.check_blobs`."""
+        return self.run(self.aio.check_blobs(progress=progress))
 
     def get_device(self, name: str) -> devices_pb2.Device:
         """A device."""

@@ -13,7 +13,7 @@ from edgeconv.base.digests import digest_bytes, digest_file
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.client.parts import PART_BYTES, Span, cut, plan_parts
 from edgeconv.client.patience import Patience, rest
-from edgeconv.client.wire import Wire
+from edgeconv.client.wire import IDLE_S, Wire
 from edgeconv.v1 import files_pb2, files_pb2_grpc
 
 Progress = Callable[[int, int], None]
@@ -154,7 +154,7 @@ class FileTransfer:
     async def _append(
         self, request: files_pb2.DownloadFileRequest, stream: BinaryIO, size: int, meter: _Meter
     ) -> None:
-        answers = self._wire.stream(self._stub.DownloadFile, request)
+        answers = self._wire.stream(self._stub.DownloadFile, request, idle_s=IDLE_S)
         async for response in answers:
             if stream.tell() + len(response.data) > size:
                 raise EdgeconvError(

@@ -16,6 +16,8 @@ Response = TypeVar("Response")
 
 UNARY_DEADLINE_S = 30.0
 TRANSFER_DEADLINE_S = 600.0
+IDLE_S = 60.0
+"""How long a download may stand still."""
 _MAX_RECEIVED_BYTES = 64 * 1024 * 1024
 _LOOPBACK = ("127.", "localhost", "[::1]", "unix:", "ipv4:127.")
 
@@ -93,26 +95,35 @@ class Wire:
         method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
         request: Request,
         *,
-        deadline_s: float | None = None,
+        idle_s: float | None = None,
         taken: Callable[[], None] | None = None,
     ) -> AsyncGenerator[Response, None]:
         """One request, many answers; the call ends when the iterator is closed.
 
         Args:
+            idle_s: How long the next answer may take, in seconds; None for as long as it likes.
             taken: Called when the server has taken the call, or sent its first answer.
 
         Raises:
             EdgeconvError: what the server sent, or SERVER_UNREACHABLE.
         """
-        call = method(request, timeout=deadline_s, metadata=self._metadata)
+        call = method(request, metadata=self._metadata)
         try:
             if taken is not None:
                 await call.wait_for_connection()
                 taken()
-            async for response in call:
+            answers = aiter(call)
+            while True:
+                try:
+                    async with asyncio.timeout(idle_s):
+                        response = await anext(answers)
+                except StopAsyncIteration:
+                    return
                 yield response
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self.address) from None
+        except TimeoutError:
+            raise unreachable(self.address, f"Nothing came for {idle_s} s.") from None
         finally:
             call.cancel()
 

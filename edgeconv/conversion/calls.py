@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.memory_errors import needed_more_memory, wants_memory
 from edgeconv.recipe.specs import StepKind
@@ -72,6 +73,8 @@ def as_error(kind: StepKind, step: str, fault: Exception) -> EdgeconvError:
         return needed_more_memory(kind, step)
     if isinstance(fault, EdgeconvError):
         return fault
+    if known := disk_error(fault, None, doing=f"step {step!r}"):
+        return known
     return EdgeconvError(Reason.INTERNAL, f"Step {step!r} failed: {told(fault)}", step=step)
 
 

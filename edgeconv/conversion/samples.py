@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.quantities import format_bytes
 from edgeconv.bench.inputs import TOKENS, synthetic_array
 from edgeconv.conversion.split import calibration_places, classes_of
 from edgeconv.recipe.dataset_fit import unusable
@@ -19,6 +20,8 @@ from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.recipe.signature import DeclaredTensor, DType, TensorSpec
 
 LABEL = "label"
+LARGEST_DATASET_BYTES = 8 << 30
+"""Of all arrays, unpacked: a small file of zeros can ask for more than any machine has."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     arrays = {}
     name = path.name
     try:
+        _check_unpacked(path)
         archive = np.load(path, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise unusable(name, "it is a single array, not an .npz archive")
@@ -109,6 +113,17 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
         # zipfile and zlib raise types of their own for damaged members.
         raise unusable(name, f"it is damaged: {error}") from error
     return arrays
+
+
+def _check_unpacked(path: Path) -> None:
+    """No more is unpacked of a member than its entry says, so the entries tell it all."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > LARGEST_DATASET_BYTES:
+        most = format_bytes(LARGEST_DATASET_BYTES)
+        raise unusable(path.name, f"it takes {format_bytes(unpacked)} unpacked, more than {most}")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -7,7 +7,7 @@ become nanoseconds, and a `google.rpc.Status` becomes a `Failure`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from google.protobuf.json_format import MessageToDict
@@ -49,10 +49,17 @@ def job_result(conversion: conversions_pb2.Conversion) -> JobResult:
         created_ns=conversion.create_time.ToNanoseconds(),
         ended_ns=conversion.end_time.ToNanoseconds(),
         toolchain=dict(conversion.toolchain),
-        notes=_notes(conversion.notes),
+        notes=(*_notes(conversion.notes), *_collected(conversion)),
         shapes=dict(conversion.shapes),
         data_digests=dict(conversion.data_digests),
     )
+
+
+def _collected(conversion: conversions_pb2.Conversion) -> Iterator[Note]:
+    if conversion.HasField("collected_time"):
+        day = conversion.collected_time.ToDatetime().date().isoformat()
+        message = f"Retention removed the files on {day}; converting again makes them again."
+        yield Note(kind="dropped", subject="files", message=message)
 
 
 def variant_result(variant: conversions_pb2.Variant) -> VariantResult:

@@ -149,7 +149,7 @@ class Child:
                 try:
                     self._walls = Walls.from_json(said["walls"])
                 except (KeyError, ValueError):
-                    raise await self._nonsense("no word about its walls") from None
+                    raise await self.accuse("no word about its walls") from None
             return self._walls
 
     async def receive(self) -> dict[str, Any]:
@@ -166,13 +166,13 @@ class Child:
         try:
             line = await self._reader.readline()
         except ValueError:
-            raise await self._nonsense(f"a line of more than {MAX_LINE_BYTES} bytes") from None
+            raise await self.accuse(f"a line of more than {MAX_LINE_BYTES} bytes") from None
         if not line.endswith(b"\n"):
             raise await self._death()
         try:
             return parse_message(line)
         except ValueError as error:
-            raise await self._nonsense(str(error)) from None
+            raise await self.accuse(str(error)) from None
 
     async def kill(self) -> None:
         """Ends the child and all its descendants, and waits until it is gone."""
@@ -224,8 +224,8 @@ class Child:
             ended_by=how,
         )
 
-    async def _nonsense(self, what: str) -> EdgeconvError:
-        """Ends a child that does not keep to the channel's form."""
+    async def accuse(self, what: str) -> EdgeconvError:
+        """Ends a child that does not keep to the form of what it is to send."""
         await self.kill()
         return self._accuse(f"sent {what}")
 

@@ -104,7 +104,7 @@ def _bodies(pid: int) -> dict[str, list[Instruction]]:
         ],
         "kill": _only(0, pid),
         "tgkill": _only(0, pid),
-        "prlimit64": _only(0, 0, pid),
+        "prlimit64": [*_null(2), *_only(0, 0, pid)],
         "sched_setaffinity": _only(0, 0, pid),
         # It dies with its parent, and shares no core by cookie with another process.
         "prctl": _never(0, _PR_SET_PDEATHSIG, _PR_SCHED_CORE),
@@ -119,6 +119,16 @@ def _bodies(pid: int) -> dict[str, list[Instruction]]:
 def _only(place: int, *values: int) -> list[Instruction]:
     accepted = [each for value in values for each in _when(_IF_EQUAL, value, [_allow()])]
     return [_argument(place), *accepted, _refuse()]
+
+
+def _null(place: int) -> list[Instruction]:
+    """Refuses what is no null pointer, by both of its halves."""
+    upper = (_LOAD, 0, 0, _AT_ARGUMENTS + 8 * place + 4)
+    return [
+        each
+        for half in (_argument(place), upper)
+        for each in (half, *_unless(_IF_EQUAL, 0, [_refuse()]))
+    ]
 
 
 def _never(place: int, *values: int) -> list[Instruction]:

@@ -51,6 +51,8 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "sched_setattr": (314, 274),
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
+    # Its own limits, which root could lift; prlimit64 may only read them.
+    "setrlimit": (160, 164),
     # Memory and messages shared by key or name.
     "shmget": (29, 194),
     "shmat": (30, 196),

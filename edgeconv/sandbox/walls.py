@@ -68,7 +68,7 @@ class Gap(Enum):
     SIGNALS = "send signals to this user's processes", 6, True
     # A filter can't tell /proc/PID/mem from other files.
     TRACING = "read and change the memory of this user's processes", 1, False
-    LIMITS = "change limits and priorities of this user's processes", None, True
+    LIMITS = "change limits and priorities of this user's processes, its own too", None, True
     KERNEL = "call rarely used parts of the kernel", None, True
 
     def __init__(self, words: str, landlock: int | None, seccomp: bool) -> None:

@@ -30,7 +30,7 @@ from edgeconv.recipe.toolchain import cpu_class, toolchain
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.probe import walls_here
 from edgeconv.sandbox.walls import Room
-from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.blobs.blobs import RESERVE_BYTES, Blobs
 from edgeconv.server.blobs.identity import check_identity, identity_of
 from edgeconv.server.changes import QUEUE, Changes
 from edgeconv.server.crash_points import CrashPoint, reached
@@ -44,7 +44,10 @@ from edgeconv.server.jobs.runner import ended_jobs, run_job
 from edgeconv.server.jobs.step_time import StepTimes
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
-from edgeconv.server.rpc.gates import CallLimits, Gates
+from edgeconv.server.retention.collector import Collector
+from edgeconv.server.retention.sweep import RetentionSettings, collect_forever
+from edgeconv.server.rpc.call_limits import CallLimits
+from edgeconv.server.rpc.gates import Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.rpc.serving import build_server
 from edgeconv.server.store.connections import TimeLimits, dispatch
@@ -81,6 +84,8 @@ class ServerSettings:
         child_limits: What a job child may use.
         child_room: What it may touch besides its own folder.
         step_times: How long its steps may take.
+        reserve_bytes: What blobs leave free on their disk, for rows and logs.
+        retention: What is removed by and by.
         awaited_device: Of an agent that starts together with the server: a selector is not
             refused before that device has registered.
         database: URL of a PostgreSQL that it shares with other servers, for the store and the
@@ -107,6 +112,8 @@ class ServerSettings:
     child_limits: Limits = field(default_factory=Limits)
     child_room: Room = field(default_factory=Room)
     step_times: StepTimes = field(default_factory=StepTimes)
+    reserve_bytes: int = RESERVE_BYTES
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     awaited_device: str = ""
     database: str = field(default="", repr=False)
     blobs: Path | None = None
@@ -130,28 +137,32 @@ async def serve(
     async with AsyncExitStack() as stack:
         force = stack.enter_context(last_resort())
         folder = stack.enter_context(locked(settings.state))
-        store, tools = await _open(settings, folder, stack)
-        life = Life(
-            store.executors, tools.executor,
-            dead_s=settings.executor_dead_s, alone=not settings.database,
-        )  # fmt: skip
+        kept = await _open(settings, folder, stack)
+        store, tools = kept.store, kept.tools
+        life = Life(tools, dead_s=settings.executor_dead_s, alone=not settings.database)
         await life.begin()
         living = asyncio.create_task(life.go_on())
         stack.push_async_callback(_cancelled, living)
-        stack.push_async_callback(life.end)
+        stack.push_async_callback(life.end, store)
         engine = await _open_engine(settings, folder, tools, stack)
+        bounded = BoundedEngine(engine, settings.time_limits.answer_s)
+        collector = Collector(
+            store, kept.blobs, folder.scratch, tools.children.folders,
+            round(settings.retention.grace_s * NS_PER_S),
+        )  # fmt: skip
         services = ServiceTools(
-            store, tools.blobs, BoundedEngine(engine, settings.time_limits.answer_s),
-            tools.children, tools.changes, tools.progress,
+            store, kept.blobs, bounded, tools.children, tools.changes, tools.progress,
             tools.clock, round(settings.lease_s * NS_PER_S), round(settings.silence_s * NS_PER_S),
-            tools.toolchain, Gates(settings.limits), settings.awaited_device,
+            tools.toolchain, Gates(settings.limits), collector, settings.awaited_device,
         )  # fmt: skip
         server = build_server(services, ensure_token(settings.state))
         address = _listen(server, settings.listen, last_port(settings.state))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_S)
-        sweeper = asyncio.create_task(_sweep_forever(tools, engine, life, settings))
+        sweeper = asyncio.create_task(_sweep_forever(tools, bounded, life, settings))
         stack.push_async_callback(_cancelled, sweeper)
+        collecting = asyncio.create_task(collect_forever(collector, settings.retention))
+        stack.push_async_callback(_cancelled, collecting)
         ready(write_endpoint(settings.state, address, version=__version__))
         reached(CrashPoint.LISTENING)
         try:
@@ -168,11 +179,17 @@ async def serve(
             tools.changes.touch([QUEUE])
 
 
-async def _open(
-    settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack
-) -> tuple[Store, Tools]:
-    """The store for calls, which are told when the database is lost, and what jobs work with:
-    their store waits for it."""
+@dataclass(frozen=True)
+class _Kept:
+    """What a server keeps: for calls, which are told when the database is lost, and for jobs,
+    which wait for it."""
+
+    store: Store
+    blobs: Blobs
+    tools: Tools
+
+
+async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitStack) -> _Kept:
     clock: Clock = SystemClock()
     changes = Changes()
     progress = ProgressBoard(changes.touch)
@@ -190,7 +207,13 @@ async def _open(
     )
     stack.push_async_callback(store.close)
     reached(CrashPoint.STORE_OPENED)
-    blobs = await _open_blobs(settings, folder, store)
+    place = await _blobs_folder(settings, folder, store)
+
+    def blobs_known_to(store: Store) -> Blobs:
+        return Blobs.local(place, store.retention.toucher(), reserve_bytes=settings.reserve_bytes)
+
+    patient = store.patient()
+    blobs = blobs_known_to(patient)
     if folder.scratch.exists():
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
@@ -202,7 +225,7 @@ async def _open(
     )  # fmt: skip
     stack.push_async_callback(children.close)
     tools = Tools(
-        store=store.patient(),
+        store=patient,
         blobs=blobs,
         children=children,
         changes=changes,
@@ -212,16 +235,16 @@ async def _open(
         toolchain=await asyncio.to_thread(toolchain),
         cpu_class=cpu_class(),
     )
-    return store, tools
+    return _Kept(store, blobs_known_to(store), tools)
 
 
-async def _open_blobs(settings: ServerSettings, folder: StateFolder, store: Store) -> Blobs:
-    """Blobs, in the folder that the database's files lie in."""
+async def _blobs_folder(settings: ServerSettings, folder: StateFolder, store: Store) -> Path:
+    """Where blobs lie, which belongs to the database that knows them."""
     place = settings.blobs or folder.blobs
     if settings.database or settings.blobs:
         found = await asyncio.to_thread(identity_of, place)
         check_identity(place, found, await store.installation.blobs(found))
-    return Blobs.local(place)
+    return place
 
 
 async def _open_engine(
@@ -333,9 +356,9 @@ async def _sweep_forever(
     finished = False
     while True:
         try:
-            await life.judge()
             finished = finished or await tools.store.finish_migrations()
             await tools.store.database.forget_marks()
+            await life.judge()
             standing = await take_up(tools, engine)
             mine = [each.job for each in standing if each.executor in ("", tools.executor)]
             await _end_needless(tools, engine, mine)
@@ -344,6 +367,8 @@ async def _sweep_forever(
             reached(CrashPoint.FLEET_SWEPT)
             quiet = not mine and not await tools.store.fleet.is_measuring()
             await tools.children.sweep(quiet=quiet)
+        except EdgeconvError as error:
+            _LOG.warning("the sweep broke off: %s", error.message)
         except Exception:
             # The next round may do better; without one, leases would live for ever.
             _LOG.exception("the sweep failed")

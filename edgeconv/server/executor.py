@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import threading
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.engine import Engine, Job, Standing
 from edgeconv.server.jobs.runner import unfinished_jobs
 from edgeconv.server.jobs.tools import Tools
-from edgeconv.server.store.executors import Executors
+from edgeconv.server.store.store import Store
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,8 +71,8 @@ async def take_up(tools: Tools, engine: Engine) -> list[Standing]:
         What stood before.
     """
     standing = await engine.standing()
-    living = {tools.executor, *await tools.store.executors.others(tools.executor)}
-    dead = {each.executor for each in standing if each.executor} - living
+    names = {each.executor for each in standing if each.executor}
+    dead = await tools.store.executors.dead_among(names)
     todo = repairs(standing, dead, await unfinished_jobs(tools))
     for job in todo.cancel:
         await engine.cancel(job)
@@ -93,28 +91,24 @@ class Life:
     """Beats for this executor, and declares dead whoever does not.
 
     Args:
-        executors: Of a store that says so when its database is lost: a judgement that waited for
-            it would find all the others silent.
-        name: This executor's.
         dead_s: How long a silent executor lives.
         alone: Whether no other one can live: this one holds the lock of all they would use.
     """
 
-    def __init__(self, executors: Executors, name: str, *, dead_s: float, alone: bool) -> None:
-        self._executors = executors
-        self._name = name
+    def __init__(self, tools: Tools, *, dead_s: float, alone: bool) -> None:
+        self._tools = tools
         self._dead_s = dead_s
         self._alone = alone
-        self._beaten = self._steady = -math.inf
+        self._silent_ns = round(dead_s * NS_PER_S)
 
     async def begin(self) -> None:
         """Makes this executor known."""
-        await self._executors.enter(self._name)
+        executors = self._tools.store.executors
+        await executors.enter(self._tools.executor)
         reached(CrashPoint.EXECUTOR_KNOWN)
         if self._alone:
-            await self._executors.declare_others_dead(self._name)
+            await executors.declare_others_dead(self._tools.executor)
             reached(CrashPoint.OTHERS_DECLARED_DEAD)
-        self._beaten = self._steady = time.monotonic()
 
     async def go_on(self) -> None:
         """Beats until this executor is declared dead.
@@ -125,45 +119,43 @@ class Life:
         while True:
             await asyncio.sleep(self._dead_s / _BEATS)
             try:
-                lives = await self._executors.beat(self._name)
+                await self._beat()
+            except EdgeconvError:
+                raise
             except Exception:
                 # A database that is away comes back, and others can't judge without it either.
                 _LOG.exception("the heartbeat failed")
-                continue
-            if not lives:
-                raise self._declared_dead()
-            now = time.monotonic()
-            if now - self._beaten > self._dead_s / 2:
-                self._steady = now
-            self._beaten = now
 
     async def judge(self) -> None:
-        """Declares dead who was silent for too long.
-
-        Not by one who did not hear the others itself: after the database was away, all have
-        been silent.
-        """
-        now = time.monotonic()
-        heard = now - self._beaten < self._dead_s / 2 and now - self._steady > self._dead_s
-        if self._alone or not heard:
+        """Declares dead who was silent for too long."""
+        if self._alone:
             return
-        silent_ns = round(self._dead_s * NS_PER_S)
-        for dead in await self._executors.declare_dead(self._name, silent_ns=silent_ns):
+        executors = self._tools.store.executors
+        for dead in await executors.declare_dead(self._tools.executor, silent_ns=self._silent_ns):
             _LOG.warning("server %s is silent for %g s and taken for dead", dead, self._dead_s)
 
-    async def end(self) -> None:
-        """Takes this executor off, after its jobs have stopped."""
-        await self._executors.retire(self._name)
+    async def end(self, store: Store) -> None:
+        """Takes this executor off, after its jobs have stopped.
 
-    def _declared_dead(self) -> EdgeconvError:
-        return EdgeconvError(
-            Reason.DECLARED_DEAD,
-            f"This server was silent for more than {self._dead_s:g} s, so another one took it"
-            " for dead and goes on with its jobs.",
-            fix="Start it again. If the machine was not stopped, it was too busy, or the"
-            " database too slow.",
-            executor=self._name,
-        )
+        Args:
+            store: One that does not wait for a lost database: the others will notice, too.
+        """
+        try:
+            await store.executors.retire(self._tools.executor)
+        except EdgeconvError as error:
+            _LOG.warning("the end of this server could not be written down: %s", error.message)
+
+    async def _beat(self) -> None:
+        executors = self._tools.store.executors
+        if not await executors.beat(self._tools.executor, silent_ns=self._silent_ns):
+            raise EdgeconvError(
+                Reason.DECLARED_DEAD,
+                f"This server was silent for more than {self._dead_s:g} s, so another one took it"
+                " for dead and goes on with its jobs.",
+                fix="Start it again. If the machine was not stopped, it was too busy, or the"
+                " database too slow.",
+                executor=self._tools.executor,
+            )
 
 
 @contextmanager

@@ -145,6 +145,8 @@ class ConversionRecord(Record):
     Attributes:
         executor: Who runs the attempt; "" when none does, or it ended in order.
         lost_attempts: How many in a row were lost with their executor, and brought no step on.
+        used_ns: When a file of it was downloaded last; 0 for never.
+        collected_ns: When its files were removed by retention; 0 while they are kept.
     """
 
     seq: int
@@ -165,6 +167,8 @@ class ConversionRecord(Record):
     end_ns: int = 0
     executor: str = ""
     lost_attempts: int = 0
+    used_ns: int = 0
+    collected_ns: int = 0
 
     @property
     def name(self) -> str:

@@ -7,8 +7,8 @@ A "model" is one file, `model.json`, which says what the steps do with it:
     pause_s      each step takes a random time of at most so many seconds, so that what runs
                  side by side ends in any order
     steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing",
-                 "disagree", or "last": it is done, and the child ends without a word when it
-                 hears more
+                 "disagree", "fill": it writes until its disk is full, or "last": it is done,
+                 and the child ends without a word when it hears more
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
@@ -175,8 +175,17 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
         case "hang":
             while True:
                 time.sleep(3600)
+        case "fill":
+            _fill(folder)
         case "link":
             (folder / "link.bin").symlink_to("/etc/passwd")
+
+
+def _fill(folder: Path) -> None:
+    """Writes until the disk is full, and dies of it."""
+    with (folder / "filling.bin").open("wb", buffering=0) as stream:
+        while stream.write(bytes(4096)) == 4096:
+            pass
 
 
 def _order(message: Mapping[str, Any]) -> str:

@@ -556,6 +556,7 @@ class Conversion(_message.Message):
     NOTES_FIELD_NUMBER: _builtins.int
     SHAPES_FIELD_NUMBER: _builtins.int
     DATA_DIGESTS_FIELD_NUMBER: _builtins.int
+    COLLECTED_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"conversions/{id}"."""
     model_version: _builtins.str
@@ -604,6 +605,10 @@ class Conversion(_message.Message):
         "evaluation").
         """
 
+    @_builtins.property
+    def collected_time(self) -> _timestamp_pb2.Timestamp:
+        """When retention removed the files of its variants; not set while they are kept."""
+
     def __init__(
         self,
         *,
@@ -621,10 +626,11 @@ class Conversion(_message.Message):
         notes: _abc.Iterable[Global___Note] | None = ...,
         shapes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         data_digests: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        collected_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collected_time", b"collected_time", "create_time", b"create_time", "end_time", b"end_time", "error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "data_digests", b"data_digests", "end_time", b"end_time", "error", b"error", "model_version", b"model_version", "name", b"name", "notes", b"notes", "recipe", b"recipe", "sequence", b"sequence", "shapes", b"shapes", "state", b"state", "steps", b"steps", "toolchain", b"toolchain", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collected_time", b"collected_time", "create_time", b"create_time", "data_digests", b"data_digests", "end_time", b"end_time", "error", b"error", "model_version", b"model_version", "name", b"name", "notes", b"notes", "recipe", b"recipe", "sequence", b"sequence", "shapes", b"shapes", "state", b"state", "steps", b"steps", "toolchain", b"toolchain", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

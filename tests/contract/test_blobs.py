@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -203,3 +204,81 @@ def test_a_blob_on_disk_is_a_file_of_its_own(tmp_path: Path) -> None:
     blobs.write_to(file, tmp_path / "copy")
     (tmp_path / "copy").write_bytes(b"changed by a child")
     assert blobs.read_whole(file) == b"one"
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "link to nothing", "link to a file"])
+def test_what_was_put_in_a_blob_s_place_does_not_keep_it_out(obstacle: str, tmp_path: Path) -> None:
+    blobs = Blobs.local(tmp_path / "blobs")
+    file = blobs.put_file(io.BytesIO(b"one"), "f", max_bytes=10)
+    name = file.digest.removeprefix("sha256:")
+    place = tmp_path / "blobs" / "sha256" / name[:2] / name
+    place.unlink()
+    outside = tmp_path / "outside"
+    if obstacle == "folder":
+        place.mkdir()
+        (place / "inside").write_bytes(b"somebody's")
+    elif obstacle == "link to nothing":
+        place.symlink_to(outside)
+    else:
+        outside.write_bytes(b"other bytes")
+        place.symlink_to(outside)
+    with pytest.raises(EdgeconvError) as caught:
+        blobs.read_whole(file)
+    assert caught.value.reason is Reason.BLOB_DAMAGED
+    assert "Upload the file again" in caught.value.fix
+    assert blobs.put_file(io.BytesIO(b"one"), "f", max_bytes=10) == file
+    assert blobs.read_whole(file) == b"one"
+    assert place.is_file()
+    assert not place.is_symlink()
+    if outside.exists():
+        assert outside.read_bytes() == b"other bytes"
+
+
+def test_what_a_write_left_that_was_broken_off_is_told_by_its_age(tmp_path: Path) -> None:
+    blobs = Blobs.local(tmp_path / "blobs")
+    file = blobs.put_file(io.BytesIO(b"one"), "f", max_bytes=10)
+    name = file.digest.removeprefix("sha256:")
+    left = tmp_path / "blobs" / "sha256" / name[:2] / f"{name}#1"
+    left.write_bytes(b"o")
+    assert blobs.unfinished(before=left.stat().st_mtime) == []
+    assert blobs.unfinished(before=left.stat().st_mtime + 1) == [left]
+    assert blobs.sizes() == {file.digest: 3}
+
+
+def test_blobs_belong_to_one_database(place: Place) -> None:
+    place.blobs.claim("one")
+    place.blobs.claim("one")
+    with pytest.raises(EdgeconvError) as caught:
+        place.blobs.claim("other")
+    assert caught.value.reason is Reason.BLOBS_ELSEWHERE
+    assert place.blobs.sizes() == {}
+
+
+def test_whoever_stores_a_blob_touches_it_before(tmp_path: Path) -> None:
+    touched: list[tuple[str, bool]] = []
+    blobs = Blobs.local(
+        tmp_path / "blobs", lambda part: touched.append((part.digest, blobs.holds(part.digest)))
+    )
+    digest = digest_bytes(b"one")
+    blobs.put_file(io.BytesIO(b"one"), "f", max_bytes=10)
+    asyncio.run(blobs.put(_part(b"one"), _stream(b"one")))
+    asyncio.run(blobs.put_stream("f", digest, 3, _stream(b"one")))
+    assert touched == [(digest, False), (digest, True), (digest, True)]
+
+
+def test_a_part_in_tiny_chunks_takes_no_more_memory_than_its_bytes(place: Place) -> None:
+    data = os.urandom(500_000)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for offset in range(0, len(data), 2):
+            yield data[offset : offset + 2]
+
+    tracemalloc.start()
+    try:
+        part = PartRecord(digest=digest_bytes(data), size_bytes=len(data))
+        asyncio.run(place.blobs.put(part, chunks()))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert place.blobs.holds(part.digest)
+    assert peak < 4 * len(data)

@@ -108,7 +108,7 @@ def test_a_database_of_the_first_tables_keeps_its_rows(url: str) -> None:
             found = await store.models.get("m", 1)
             assert found is not None
             assert (found.digest, found.create_ns) == ("d", 5)
-            assert await store.executors.others("new") == ["old"]
+            assert await store.executors.dead_among(["old", "new"]) == {"new"}
         finally:
             await store.close()
 

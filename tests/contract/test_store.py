@@ -31,7 +31,6 @@ from edgeconv.server.store.store import Store
 from edgeconv.testing.fake_clock import FakeClock
 
 S = 1_000_000_000
-DEAD = 3600 * S
 ANYONE = Request("local", "", "")
 INSPECTION = Inspection(
     format="onnx", inputs=(), outputs=(), parameters=1, weights_bytes=4, operators={"Gemm": 1}
@@ -108,6 +107,9 @@ class Case:
 async def _opened(url: str) -> AsyncIterator[Case]:
     clock, touched = FakeClock(), []  # type: FakeClock, list[str]
     store = await Store.open(url, clock=clock, touch=touched.extend, lease_s=30, silence_s=30)
+    for data in (b"1", b"x", b"y", b"artifact"):
+        # As who stores a blob does before.
+        await store.retention.touch({digest_bytes(data): len(data)})
     try:
         yield Case(store, clock, touched)
     finally:
@@ -282,15 +284,34 @@ def test_a_dead_owners_step_is_taken_over_and_the_late_result_refused(play: Play
         assert await steps.claim("k", "s", "dead") == StepClaim(1)
         await executors.enter("alive")
         assert await steps.claim("k", "s", "alive") == StepBusy()
-        case.clock.advance(60 * S)
-        assert await executors.beat("alive")
+        for _ in range(6):
+            case.clock.advance(10 * S)
+            assert await executors.beat("alive", silent_ns=59 * S)
         assert await executors.declare_dead("alive", silent_ns=61 * S) == []
         assert await executors.declare_dead("alive", silent_ns=59 * S) == ["dead"]
-        assert not await executors.beat("dead")
+        assert not await executors.beat("dead", silent_ns=59 * S)
         assert await steps.claim("k", "s", "alive") == StepClaim(2)
         assert not await steps.finish("k", 1, StepOutput(facts={"late": True}))
         assert await steps.finish("k", 2, StepOutput(facts={"late": False}))
         assert (await steps.output("k")) == StepOutput(facts={"late": False})
+
+    play(scenario)
+
+
+def test_who_was_not_heard_itself_declares_nobody_dead(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        executors = case.store.executors
+        for name in ("judge", "other"):
+            await executors.enter(name)
+        case.clock.advance(60 * S)
+        # The database was away from all of them.
+        assert await executors.declare_dead("judge", silent_ns=30 * S) == []
+        assert await executors.declare_dead("nobody", silent_ns=30 * S) == []
+        for _ in range(3):
+            assert await executors.beat("judge", silent_ns=30 * S)
+            assert await executors.declare_dead("judge", silent_ns=30 * S) == []
+            case.clock.advance(10 * S)
+        assert await executors.declare_dead("judge", silent_ns=30 * S) == ["other"]
 
     play(scenario)
 
@@ -840,8 +861,11 @@ def test_a_cancelled_caller_does_not_undo_or_hide_what_was_committed(play: Play)
         await asyncio.sleep(0)
         write.cancel()
         await asyncio.wait([write])
+        async with asyncio.timeout(30):
+            while name not in case.touched:
+                await asyncio.sleep(0.01)
         found = await case.store.models.get("m", 1)
         assert found is not None
-        assert (found.state == "ready") is (name in case.touched)
+        assert found.state == "ready"
 
     play(scenario)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeconv.base.state_folder import read_endpoint
+from edgeconv.base.state_folder import StateFolder, read_endpoint
 from edgeconv.client.aio import AsyncClient
 from edgeconv.testing.quick_steps import ENTRY
 from edgeconv.testing.running_server import QuickService
@@ -65,6 +65,9 @@ class Server:
 @asynccontextmanager
 async def _server(folder: Path, name: str, url: str, version: int = 1) -> AsyncIterator[Server]:
     state = folder / name
+    state.mkdir(mode=0o700)
+    (folder / "blobs").mkdir(exist_ok=True)
+    StateFolder(state).blobs.symlink_to(folder / "blobs")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, str(state), url, ENTRY, str(version)),
         stdout=PIPE, stderr=PIPE,

@@ -85,6 +85,7 @@ class Leases(RuleBasedStateMachine):
         shutil.copy(self.empty, self.folder / "edgeconv.db")
         url = f"sqlite:///{self.folder / 'edgeconv.db'}"
         self.store = self.do(Store.open(url, clock=self.clock, touch=lambda _: None))
+        self.do(self.store.retention.touch({FILE.digest: FILE.size_bytes}))
         self.enqueue("any", 0, 4)
         self.speak("north", lost=False)
 

@@ -19,7 +19,8 @@ from edgeconv.client.aio import AsyncClient
 from edgeconv.client.patience import Patience
 from edgeconv.client.rpc_errors import from_rpc_error
 from edgeconv.client.server_news import ServerNews
-from edgeconv.server.rpc.gates import CallLimits
+from edgeconv.client.wire import Wire
+from edgeconv.server.rpc.call_limits import CallLimits
 from edgeconv.testing.running_server import QuickService, quick_service
 from edgeconv.v1 import conversions_pb2, conversions_pb2_grpc, files_pb2, files_pb2_grpc
 
@@ -251,14 +252,13 @@ def test_an_upload_that_sends_nothing_for_too_long_is_ended(play: Play) -> None:
     play(CallLimits(uploads=1, idle_s=0.3), scenario)
 
 
-@pytest.mark.parametrize("size", [0, 1])
-def test_an_upload_that_drips_is_ended_too(play: Play, size: int) -> None:
+def test_an_upload_that_drips_is_ended_too(play: Play) -> None:
     async def scenario(service: QuickService) -> None:
         async def drip() -> AsyncIterator[files_pb2.UploadPartRequest]:
             part = files_pb2.Part(digest=digest_bytes(b"x"), size_bytes=32 * MIB)
             yield files_pb2.UploadPartRequest(header=part)
             while True:
-                yield files_pb2.UploadPartRequest(data=bytes(size))
+                yield files_pb2.UploadPartRequest(data=b"x")
                 await asyncio.sleep(0.01)
 
         stub = files_pb2_grpc.FileServiceStub(service.channel)
@@ -346,3 +346,93 @@ def test_a_call_that_waits_for_the_database_ends_in_time(play: Play) -> None:
         assert await service.client.list_conversions() == []
 
     play(CallLimits(call_s=0.5), scenario)
+
+
+def test_connections_that_say_nothing_take_no_more_than_there_are(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        host, _, port = service.endpoint.address.rpartition(":")
+        before = _descriptors()
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(40)]
+        with pytest.raises(EdgeconvError) as caught:
+            await AsyncClient.connect(
+                service.endpoint.address, service.endpoint.token, timeout_s=1.0
+            )
+        assert caught.value.reason is Reason.SERVER_UNREACHABLE
+        # Both ends of those that were let in, and one end of those that were not.
+        assert _descriptors() - before <= 40 + 8 + 2
+        for _, writer in silent:
+            writer.close()
+        async with await AsyncClient.connect(
+            service.endpoint.address, service.endpoint.token
+        ) as client:
+            assert await client.list_conversions() == []
+
+    play(CallLimits(connections=8), scenario)
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_in_a_crowd_each_call_is_answered_or_told_when_to_come_again(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        stub = conversions_pb2_grpc.ConversionServiceStub(service.channel)
+
+        async def one() -> str:
+            request = conversions_pb2.ListConversionsRequest()
+            try:
+                await stub.ListConversions(request, metadata=service.metadata)
+            except grpc.aio.AioRpcError as error:
+                found = from_rpc_error(error, "server")
+                assert found.reason is Reason.LIMIT_REACHED
+                assert found.retry_s, found
+                return found.metadata["limit"]
+            return "answered"
+
+        assert set(await asyncio.gather(*(one() for _ in range(200)))) == {"answered", "lists"}
+
+    play(CallLimits(lists=1, line=20, line_s=2.0), scenario)
+
+
+def test_a_call_that_grpc_itself_turned_away_is_made_again_too() -> None:
+    async def wait(request: bytes, context: object) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async def main() -> None:
+        server = grpc.aio.server(maximum_concurrent_rpcs=1)
+        handlers = {"Wait": grpc.unary_unary_rpc_method_handler(wait)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("a.B", handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            calls = [asyncio.ensure_future(_bare(channel.unary_unary("/a.B/Wait"))) for _ in "ab"]
+            done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            error = done.pop().result()
+            assert error.reason is Reason.LIMIT_REACHED
+            assert error.retry_s
+            for each in waiting:
+                each.cancel()
+        await server.stop(None)
+
+    asyncio.run(main())
+
+
+async def _bare(method: Any) -> EdgeconvError:
+    return await refusal(method(b""))
+
+
+def test_a_stream_that_stands_still_is_a_lost_server_to_the_client(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        model = await service.model(gates={"reference": str(service.folder / "never")})
+        made = await service.client.create_conversion(model, recipe=ONE)
+        wire = Wire(service.endpoint.address, service.endpoint.token)
+        stub = conversions_pb2_grpc.ConversionServiceStub(wire.channel)
+        request = conversions_pb2.WatchConversionRequest(name=made.name)
+        with pytest.raises(EdgeconvError) as caught:
+            async for _ in wire.stream(stub.WatchConversion, request, idle_s=1.0):
+                pass
+        assert caught.value.reason is Reason.SERVER_UNREACHABLE
+        await wire.close()
+
+    play(CallLimits(), scenario)

@@ -20,10 +20,12 @@ from edgeconv.server.jobs.children import Children
 from edgeconv.server.jobs.runner import conversion_of
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.records import VariantRecord
+from edgeconv.server.retention.collector import Collector
 from edgeconv.server.rpc.conversions import ConversionService
+from edgeconv.server.rpc.gates import CallLimits, Gates
 from edgeconv.server.rpc.service_tools import ServiceTools
+from edgeconv.server.store.connections import dispatch
 from edgeconv.server.store.conversions import NewConversion
-from edgeconv.server.store.database import dispatch
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.store import Store
 from edgeconv.testing.quick_steps import read_journal
@@ -76,6 +78,7 @@ def test_a_caller_that_goes_half_way_leaves_no_job_behind(
         tools = ServiceTools(
             store, blobs, engine, Children(tmp_path / "scratch", blobs), changes,
             ProgressBoard(changes.touch), SystemClock(), 1, 1, {},
+            Gates(CallLimits()), Collector(store, blobs, tmp_path / "scratch"),
         )  # fmt: skip
         conversion = await _queued(store)
         job = conversion_of(conversion)

@@ -41,21 +41,20 @@ async def _tools(folder: Path, clock: FakeClock) -> AsyncIterator[Tools]:
 
 def test_a_server_that_has_only_just_come_judges_no_one(tmp_path: Path) -> None:
     async def scenario() -> None:
-        clock = FakeClock()
+        clock, silent_ns = FakeClock(), round(DEAD_S * NS_PER_S)
         async with _tools(tmp_path, clock) as tools:
             executors = tools.store.executors
             await executors.enter("silent")
             clock.advance(3600 * NS_PER_S)
-            life = Life(executors, "me", dead_s=DEAD_S, alone=False)
+            life = Life(tools, dead_s=DEAD_S, alone=False)
             await life.begin()
-            beating = asyncio.create_task(life.go_on())
             await life.judge()
-            assert await executors.others("me") == ["silent"]
-            async with asyncio.timeout(LIMIT_S):
-                while await executors.others("me"):
-                    await life.judge()
-            beating.cancel()
-            assert await executors.beat("me")
+            assert await executors.dead_among(["silent"]) == set()
+            for _ in range(5):
+                clock.advance(silent_ns // 4)
+                assert await executors.beat("me", silent_ns=silent_ns)
+            await life.judge()
+            assert await executors.dead_among(["silent", "me"]) == {"silent"}
 
     asyncio.run(scenario())
 
@@ -64,8 +63,8 @@ def test_a_server_that_is_alone_on_its_state_folder_waits_for_no_one(tmp_path: P
     async def scenario() -> None:
         async with _tools(tmp_path, FakeClock()) as tools:
             await tools.store.executors.enter("killed")
-            await Life(tools.store.executors, "me", dead_s=3600, alone=True).begin()
-            assert await tools.store.executors.others("") == ["me"]
+            await Life(tools, dead_s=3600, alone=True).begin()
+            assert await tools.store.executors.dead_among(["killed", "me"]) == {"killed"}
 
     asyncio.run(scenario())
 
@@ -73,7 +72,7 @@ def test_a_server_that_is_alone_on_its_state_folder_waits_for_no_one(tmp_path: P
 def test_one_that_was_taken_for_dead_learns_it_with_its_next_beat(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with _tools(tmp_path, FakeClock()) as tools:
-            life = Life(tools.store.executors, "me", dead_s=DEAD_S, alone=False)
+            life = Life(tools, dead_s=DEAD_S, alone=False)
             await life.begin()
             await tools.store.executors.declare_others_dead("another")
             with pytest.raises(EdgeconvError) as caught:

@@ -17,7 +17,7 @@ from edgeconv.base.ids import new_id
 from edgeconv.client.aio import AsyncClient
 from edgeconv.client.patience import Patience
 from edgeconv.client.server_news import ServerNews
-from edgeconv.server.rpc.gates import CallLimits
+from edgeconv.server.rpc.call_limits import CallLimits
 from edgeconv.testing.quick_steps import write_quick_model
 from edgeconv.testing.running_server import QuickService, quick_service
 from edgeconv.v1 import conversions_pb2 as pb

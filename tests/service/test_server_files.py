@@ -96,6 +96,7 @@ def test_parts_that_were_sent_are_not_asked_for_again(play: Callable[[Scenario],
             Reason.FIELD_INVALID, "header.size_bytes",
         ),
         (_messages(_part(bytes(MIB + 1)), [bytes(MIB + 1)]), Reason.FIELD_INVALID, "data"),
+        (_messages(_part(b"a"), [b"", b"a"]), Reason.FIELD_INVALID, "data"),
         (
             _messages(_part(b"ab"), [b"a"]) + _messages(_part(b"ab"), [b"b"]),
             Reason.FIELD_INVALID, "header",

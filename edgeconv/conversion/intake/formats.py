@@ -11,6 +11,7 @@ from typing import Literal
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
+from edgeconv.conversion.intake.foreign_words import first_words
 
 _SUFFIXES = (".onnx", ".pt2")
 _ZIP = b"PK\x03\x04"
@@ -92,7 +93,7 @@ def _check_zip(path: Path) -> None:
             names = archive.namelist()
     except DAMAGED_ZIP as error:
         raise _unreadable(
-            path, f"its archive is damaged ({error})", "Send the whole file."
+            path, f"its archive is damaged ({first_words(error)})", "Send the whole file."
         ) from error
     leaves = {name.partition("/")[2] for name in names}
     if "models/model.json" in leaves:

@@ -8,37 +8,121 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import shutil
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore
 
 from edgeconv.base.digests import digest_bytes, is_digest
+from edgeconv.base.disk import disk_error, disk_full
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.ids import new_id
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.records import FileRecord, PartRecord
 
 MAX_PART_BYTES = 32 * 1024 * 1024
 MIN_PART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
+_DIGESTS_AT_ONCE = 2
+
+RESERVE_BYTES = 64 * 1024 * 1024
+"""Room for rows, logs and the words about a full disk."""
+
+Touch = Callable[[PartRecord], None]
+
+_TOP = "sha256/"
+_OWNER = "database"
 
 
 class Blobs:
-    """All blobs of a server."""
+    """All blobs of a server.
 
-    def __init__(self, store: Any) -> None:
-        """`store` is one of obstore's."""
+    Args:
+        store: One of obstore's.
+        touch: Told of each part before it is stored, or found to be stored already: from
+            then on retention leaves it alone for a while. It blocks.
+        folder: Where they lie, when that is on this machine.
+        reserve_bytes: What stays free on that disk: blobs are refused sooner than rows, so
+            that what a full disk did can still be written down.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        touch: Touch = lambda part: None,
+        *,
+        folder: Path | None = None,
+        reserve_bytes: int = 0,
+    ) -> None:
         self._store = store
+        self._touch = touch
+        self._folder = folder
+        self._reserve_bytes = reserve_bytes
+        # The digests of a few large files would take all threads, and others need them, too.
+        self._digesting = asyncio.Semaphore(_DIGESTS_AT_ONCE)
 
     @classmethod
-    def local(cls, folder: Path) -> Blobs:
-        """Blobs in a folder, which is made if needed."""
-        return cls(LocalStore(folder, mkdir=True, automatic_cleanup=False))
+    def local(
+        cls,
+        folder: Path,
+        touch: Touch = lambda part: None,
+        *,
+        reserve_bytes: int = RESERVE_BYTES,
+    ) -> Blobs:
+        """Blobs in a folder, which is made if needed.
+
+        Raises:
+            EdgeconvError: DISK_FULL, DISK_FAILED.
+        """
+        with _disk_errors(folder, "making the folder of blobs"):
+            folder.mkdir(parents=True, exist_ok=True)
+        store = LocalStore(folder, automatic_cleanup=False)
+        return cls(store, touch, folder=folder, reserve_bytes=reserve_bytes)
+
+    def touched_by(self, touch: Touch) -> Blobs:
+        """The same blobs, where another one is told of what is stored."""
+        return Blobs(self._store, touch, folder=self._folder, reserve_bytes=self._reserve_bytes)
+
+    def claim(self, database: str) -> None:
+        """Notes which database the blobs belong to; blocks.
+
+        Raises:
+            EdgeconvError: BLOBS_ELSEWHERE when they belong to another one.
+        """
+        with _disk_errors(self._folder, "noting whose blobs these are"):
+            with suppress(AlreadyExistsError):
+                obstore.put(self._store, _OWNER, database.encode(), mode="create")
+            found = bytes(obstore.get(self._store, _OWNER).bytes()).decode(errors="replace")
+        if found != database:
+            raise EdgeconvError(
+                Reason.BLOBS_ELSEWHERE,
+                f"The blobs{f' in {str(self._folder)!r}' if self._folder else ''} belong to"
+                " another database, so nothing of them is removed.",
+                fix="Give each database a folder of blobs of its own, and run `edgeconv gc` with"
+                " the server of the database that they belong to.",
+                found=found,
+                expected=database,
+            )
+
+    def check_room(self, needed_bytes: int) -> None:
+        """Refuses what will not fit, before it is sent; blocks.
+
+        Raises:
+            EdgeconvError: DISK_FULL.
+        """
+        free = self.free_bytes()
+        if free is not None and free < needed_bytes + self._reserve_bytes:
+            raise disk_full(
+                self._folder, doing="storing a blob", needed_bytes=needed_bytes,
+                free_bytes=max(0, free - self._reserve_bytes),
+            )  # fmt: skip
 
     async def put(self, part: PartRecord, chunks: AsyncIterator[bytes]) -> None:
         """Stores a blob from a stream; bytes that don't fit leave nothing behind.
@@ -46,17 +130,19 @@ class Blobs:
         Raises:
             EdgeconvError: DIGEST_MISMATCH, FIELD_INVALID for another length.
         """
-        held = [chunk async for chunk in _counted(part, chunks)]
-        await asyncio.to_thread(self._keep, part, held)
+        # One piece of memory: a crowd of tiny chunks would take many times their bytes.
+        held, size = bytearray(part.size_bytes), 0
+        async for chunk in _counted(part, chunks):
+            held[size : size + len(chunk)] = chunk
+            size += len(chunk)
+        await asyncio.to_thread(self._keep, part, memoryview(held))
 
-    def _keep(self, part: PartRecord, held: list[bytes]) -> None:
-        digest = hashlib.sha256()
-        for chunk in held:
-            digest.update(chunk)
-        _check_digest(part, digest)
+    def _keep(self, part: PartRecord, held: memoryview) -> None:
+        _check_digest(part, hashlib.sha256(held))
+        self._touch(part)
         if not self.holds(part.digest):
-            with suppress(AlreadyExistsError):
-                obstore.put(self._store, _path(part.digest), iter(held), mode="create")
+            cut = (bytes(held[at : at + CHUNK_BYTES]) for at in range(0, len(held), CHUNK_BYTES))
+            self._create(part, cut)
 
     async def put_stream(
         self, name: str, digest: str, size_bytes: int, chunks: AsyncIterator[bytes]
@@ -86,11 +172,21 @@ class Blobs:
         return FileRecord(name=name, digest=digest, size_bytes=size_bytes, parts=tuple(parts))
 
     def _put_bytes(self, data: bytes) -> PartRecord:
-        digest = digest_bytes(data)
-        with suppress(AlreadyExistsError):
-            obstore.put(self._store, _path(digest), data, mode="create")
+        part = PartRecord(digest=digest_bytes(data), size_bytes=len(data))
+        self._touch(part)
+        if not self.holds(part.digest):
+            self._create(part, data)
         reached(CrashPoint.BLOB_WRITTEN)
-        return PartRecord(digest=digest, size_bytes=len(data))
+        return part
+
+    def _create(self, part: PartRecord, data: bytes | Iterator[bytes]) -> None:
+        self.check_room(part.size_bytes)
+        with (
+            _disk_errors(self._folder, "storing a blob", part.size_bytes),
+            suppress(AlreadyExistsError),
+        ):
+            self._clear_obstacle(part)
+            obstore.put(self._store, _path(part.digest), data, mode="create")
 
     def put_file(self, stream: BinaryIO, name: str, *, max_bytes: int) -> FileRecord:
         """Stores an open file in parts; blocks.
@@ -124,6 +220,51 @@ class Blobs:
             return False
         return True
 
+    def sizes(self) -> dict[str, int]:
+        """Every blob that is stored, digest → bytes; blocks."""
+        found: dict[str, int] = {}
+        for page in obstore.list(self._store, _TOP):
+            for entry in page:
+                digest = f"sha256:{entry['path'].rpartition('/')[2]}"
+                if is_digest(digest) and entry["path"] == _path(digest):
+                    found[digest] = entry["size"]
+        return found
+
+    def problem(self, part: PartRecord) -> str:
+        """Reads a blob whole and says what is wrong with it, "" for nothing; blocks.
+
+        A damaged one is removed, so that it can be stored again.
+        """
+        try:
+            for _ in self._read_blocking_part(part):
+                pass
+        except EdgeconvError as error:
+            if error.reason is not Reason.BLOB_DAMAGED:
+                raise
+            return error.metadata["problem"]
+        return ""
+
+    def free_bytes(self) -> int | None:
+        """Free space on the disk of the blobs; None where that is not known; blocks."""
+        return None if self._folder is None else shutil.disk_usage(self._folder).free
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Removes blobs, of which some may be gone already; blocks."""
+        for digest in digests:
+            with suppress(FileNotFoundError):
+                obstore.delete(self._store, _path(digest))
+
+    def unfinished(self, *, before: float) -> list[Path]:
+        """Files of writes that were broken off, last changed before a time; blocks.
+
+        Args:
+            before: In seconds since the Unix epoch.
+        """
+        if self._folder is None:
+            return []
+        beside = self._folder.glob(f"{_TOP}*/*#*")
+        return [path for path in beside if path.lstat().st_mtime < before]
+
     async def read(self, file: FileRecord, offset: int = 0) -> AsyncIterator[bytes]:
         """The bytes of a file from `offset` on, 1 MiB at most at a time.
 
@@ -150,10 +291,13 @@ class Blobs:
         """Writes a copy of a file, never a link; blocks.
 
         Raises:
-            EdgeconvError: BLOB_DAMAGED; nothing is left at `path` then.
+            EdgeconvError: BLOB_DAMAGED, DISK_FULL, DISK_FAILED; nothing is left at `path` then.
         """
         try:
-            with path.open("xb") as stream:
+            with (
+                _disk_errors(path.parent, f"copying {file.name!r}", file.size_bytes),
+                path.open("xb") as stream,
+            ):
                 for chunk in self._read_blocking(file):
                     stream.write(chunk)
         except BaseException:
@@ -176,10 +320,11 @@ class Blobs:
                     return
                 whole.update(chunk)
 
-        try:
-            await asyncio.to_thread(read)
-        finally:
-            unwanted.set()
+        async with self._digesting:
+            try:
+                await asyncio.to_thread(read)
+            finally:
+                unwanted.set()
         return f"sha256:{whole.hexdigest()}"
 
     def read_whole(self, file: FileRecord) -> bytes:
@@ -192,8 +337,15 @@ class Blobs:
 
     def _drop(self, part: PartRecord) -> None:
         """Makes room for a whole one: a blob that exists is never written again."""
-        with suppress(FileNotFoundError):
-            obstore.delete(self._store, _path(part.digest))
+        self.remove([part.digest])
+
+    def _clear_obstacle(self, part: PartRecord) -> None:
+        """Puts aside what is in a blob's place and is none: a folder, a link to nothing."""
+        if self._folder is None:
+            return
+        place = self._folder / _path(part.digest)
+        if os.path.lexists(place) and not place.is_file():
+            place.rename(place.with_name(f"{place.name}#{new_id()}"))
 
     async def _read_part(self, part: PartRecord) -> AsyncIterator[bytes]:
         check = _Check(part, self._drop)
@@ -201,6 +353,7 @@ class Blobs:
             found = await obstore.get_async(self._store, _path(part.digest))
         except FileNotFoundError:
             raise _damaged(part, "it is missing") from None
+        check.size(found.meta["size"])
         held = b""
         async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
             data = bytes(chunk)
@@ -213,15 +366,31 @@ class Blobs:
 
     def _read_blocking(self, file: FileRecord) -> Iterator[bytes]:
         for part in file.parts:
-            check = _Check(part, self._drop)
-            try:
-                found = obstore.get(self._store, _path(part.digest))
-            except FileNotFoundError:
-                raise _damaged(part, "it is missing") from None
-            for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
-                check.update(chunk)
-                yield bytes(chunk)
-            check.finish()
+            yield from self._read_blocking_part(part)
+
+    def _read_blocking_part(self, part: PartRecord) -> Iterator[bytes]:
+        check = _Check(part, self._drop)
+        try:
+            found = obstore.get(self._store, _path(part.digest))
+        except FileNotFoundError:
+            raise _damaged(part, "it is missing") from None
+        check.size(found.meta["size"])
+        for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+            check.update(chunk)
+            yield bytes(chunk)
+        check.finish()
+
+
+@contextmanager
+def _disk_errors(place: Path | None, doing: str, needed_bytes: int = 0) -> Iterator[None]:
+    """Tells of a disk that refuses as DISK_FULL or DISK_FAILED."""
+    try:
+        yield
+    except (OSError, BaseError) as fault:
+        known = disk_error(fault, place, doing=doing, needed_bytes=needed_bytes)
+        if known is None:
+            raise
+        raise known from fault
 
 
 class _Check:
@@ -232,24 +401,36 @@ class _Check:
         self._drop = drop
         self._digest = hashlib.sha256()
 
+    def size(self, found: int) -> None:
+        if found != self._part.size_bytes:
+            self._refuse(f"it has {found} bytes, not {self._part.size_bytes}")
+
     def update(self, data: Any) -> None:
         self._digest.update(data)
 
     def finish(self) -> None:
         if f"sha256:{self._digest.hexdigest()}" != self._part.digest:
-            self._drop(self._part)
-            raise _damaged(self._part, "its bytes have another digest")
+            self._refuse("its bytes have another digest")
+
+    def _refuse(self, how: str) -> NoReturn:
+        self._drop(self._part)
+        raise _damaged(self._part, how)
 
 
 def _path(digest: str) -> str:
     assert is_digest(digest), digest
     hexadecimal = digest.removeprefix("sha256:")
-    return f"sha256/{hexadecimal[:2]}/{hexadecimal}"
+    return f"{_TOP}{hexadecimal[:2]}/{hexadecimal}"
 
 
 def _damaged(part: PartRecord, how: str) -> EdgeconvError:
     return EdgeconvError(
-        Reason.BLOB_DAMAGED, f"Blob {part.digest} can't be used: {how}.", digest=part.digest
+        Reason.BLOB_DAMAGED,
+        f"Blob {part.digest} can't be used: {how}.",
+        fix="Upload the file again if you sent it, or convert again if a step made it: that"
+        " stores it anew.",
+        digest=part.digest,
+        problem=how,
     )
 
 

@@ -10,12 +10,11 @@ from typing import TypeVar
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.server.engine.engine import Engine, Job, Standing
+from edgeconv.server.store.outages import RETRY_S, outage_of
 
 _LOG = logging.getLogger(__name__)
 
 R = TypeVar("R")
-
-_RETRY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -63,17 +62,26 @@ class BoundedEngine:
 
     async def _tried(self, call: Awaitable[None], job: Job, otherwise: str) -> None:
         try:
-            await asyncio.wait_for(call, self.limit_s)
-        except TimeoutError:
+            await self._answered(call)
+        except EdgeconvError:
             _LOG.warning("the queues do not answer: %s %s", job.resource, otherwise)
 
     async def _answered(self, call: Awaitable[R]) -> R:
         try:
             return await asyncio.wait_for(call, self.limit_s)
         except TimeoutError:
-            raise EdgeconvError(
-                Reason.DATABASE_UNAVAILABLE,
-                "The server's database of queues does not answer.",
-                fix="Try again in a while. Jobs wait for the database and go on by themselves.",
-                retry_s=_RETRY_S,
-            ) from None
+            raise _unavailable() from None
+        except Exception as fault:
+            # Some calls of DBOS wait for a lost database, and some don't.
+            if outage_of(fault) is None:
+                raise
+            raise _unavailable() from fault
+
+
+def _unavailable() -> EdgeconvError:
+    return EdgeconvError(
+        Reason.DATABASE_UNAVAILABLE,
+        "The server's database of queues does not answer.",
+        fix="Try again in a while. Jobs wait for the database and go on by themselves.",
+        retry_s=RETRY_S,
+    )

@@ -144,6 +144,11 @@ class Children:
         if quiet and _now() - self._last_job < self._idle_s:
             await self.prepare()
 
+    def folders(self) -> set[str]:
+        """Names of the folders that live children work in."""
+        children = [*self._jobs, *(idle.child for idle in self._idle)]
+        return {child.folder.name for child in children}
+
     async def close(self) -> None:
         """Ends all idle children, and keeps none from now on."""
         async with self._lock:

@@ -5,9 +5,11 @@ A step that fails ends the variants that need it; the others go on.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.plan import Plan, PlannedStep, PlannedVariant
 from edgeconv.recipe.specs import spec_of
@@ -59,9 +61,15 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
         # Cancelled, or another attempt has begun: what this one does counts no more.
         pass
     except Exception as fault:
+        # First, for its files may be what fills the disk that the end is to be written to.
+        await job.close()
         # A fault of ours must still end the conversion, for whoever waits for it.
         await tools.store.conversions.fail(conversion, attempt, _as_error(record.name, fault))
         reached(CrashPoint.CONVERSION_FAILED)
+    finally:
+        # First, for the other waits.
+        tools.progress.forget(record.name)
+        await job.close()
 
 
 def _plan_of(record: ConversionRecord) -> Plan:
@@ -81,7 +89,9 @@ def _as_error(name: str, fault: Exception) -> EdgeconvError:
     if isinstance(fault, EdgeconvError):
         return fault
     _LOG.error("%s broke off", name, exc_info=fault)
-    return EdgeconvError(Reason.INTERNAL, "The server failed; its log says where.")
+    return disk_error(fault, None) or EdgeconvError(
+        Reason.INTERNAL, "The server failed; its log says where."
+    )
 
 
 class _Superseded(Exception):
@@ -159,7 +169,18 @@ class _Job:
             cpu_class=self._tools.cpu_class,
         )
         self._keys[step.id] = key
-        return await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        if come.reused and not await self._is_stored(come.output):
+            await self._tools.store.steps.forget(key)
+            come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
+        return come
+
+    async def _is_stored(self, output: StepOutput) -> bool:
+        """Whether the bytes of a remembered result are there; somebody may have removed them."""
+        parts = {part.digest: part.size_bytes for file in output.files for part in file.parts}
+        # First, so that what is found stays until the conversion refers to it.
+        await self._tools.store.retention.touch(parts)
+        return await asyncio.to_thread(lambda: all(map(self._tools.blobs.holds, parts)))
 
     async def _make(self, step: PlannedStep, inputs: dict[str, Bundle]) -> StepOutput:
         self._check(await self._tell(step.id, "started"))

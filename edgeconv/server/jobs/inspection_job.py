@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import parse_name
 from edgeconv.recipe.dataset_fit import check_fit
@@ -19,7 +20,7 @@ from edgeconv.server.records import DatasetRecord, ModelVersionRecord, StepOutpu
 
 _LOG = logging.getLogger(__name__)
 
-_OUR_FAULTS = (Reason.BLOB_DAMAGED, Reason.INTERNAL)
+_OUR_FAULTS = (Reason.BLOB_DAMAGED, Reason.INTERNAL, Reason.DISK_FULL, Reason.DISK_FAILED)
 
 
 async def inspect_model(tools: Tools, name: str) -> None:
@@ -83,7 +84,7 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
 def _as_error(name: str, fault: Exception) -> EdgeconvError:
     """What ends an inspection: a fault of the server's own is not laid at the file's door."""
     if not isinstance(fault, EdgeconvError):
-        known = EdgeconvError(Reason.INTERNAL, "its log says where.")
+        known = disk_error(fault, None) or EdgeconvError(Reason.INTERNAL, "its log says where.")
     elif fault.reason in _OUR_FAULTS:
         known = fault
     else:
@@ -92,7 +93,8 @@ def _as_error(name: str, fault: Exception) -> EdgeconvError:
     error = EdgeconvError(
         known.reason,
         f"The server failed, which says nothing about {name!r}: {known.message}",
-        fix="Send the same files again as a new version or dataset; they are read anew.",
+        fix=known.fix
+        or "Send the same files again as a new version or dataset; they are read anew.",
     )
     error.metadata = dict(known.metadata)
     return error

@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from edgeconv.base.disk import disk_full, free_at
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.bench.lock import LockFiles
 from edgeconv.sandbox.child import Child
@@ -19,6 +20,7 @@ from edgeconv.sandbox.walls import Room, Walls
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.child_files import bring_in, take_out
+from edgeconv.server.jobs.child_words import error_of, progress_of
 from edgeconv.server.jobs.limit_deaths import ended_by_a_limit
 from edgeconv.server.jobs.runtime_deaths import refused_by_crash
 from edgeconv.server.jobs.step_time import LONGEST_WAIT_S, StepClock, StepTimes, took_too_long
@@ -26,9 +28,12 @@ from edgeconv.server.records import Files
 
 _LOG = logging.getLogger(__name__)
 
+_NO_ROOM = 1024 * 1024
+"""Free bytes below which a disk is full: libraries write in pieces of some size."""
 _OWN, _INPUTS = "own", "inputs"
 
 Tell = Callable[[float, str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,11 @@ class JobChild:
         """Its process."""
         return self._child.pid
 
+    @property
+    def folder(self) -> Path:
+        """Where it and its inputs lie."""
+        return self._folder
+
     async def walls(self) -> Walls:
         """Which walls stand around it.
 
@@ -159,20 +169,26 @@ class JobChild:
         self._heard = False
         folder = self._folder / _OWN / f"step{self._steps}"
         scratch = self._folder / _OWN / f"scratch{self._steps}"
-        folder.mkdir()
-        scratch.mkdir()
-        inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
-        reached(CrashPoint.INPUTS_BROUGHT)
-        said = {
-            "do": "step", "kind": order.kind, "name": order.name,
-            "options": dict(order.options), "seed": order.seed, "inputs": inputs,
-            "folder": str(folder), "scratch": str(scratch),
-        }  # fmt: skip
-        done = await self._in_time(order, said, tell)
-        reached(CrashPoint.STEP_ANSWERED)
-        files = await asyncio.to_thread(take_out, self._blobs, folder)
-        reached(CrashPoint.FILES_TAKEN)
-        await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+        try:
+            folder.mkdir()
+            scratch.mkdir()
+            inputs = {role: await self._bring_in(given) for role, given in order.inputs.items()}
+            reached(CrashPoint.INPUTS_BROUGHT)
+            said = {
+                "do": "step", "kind": order.kind, "name": order.name,
+                "options": dict(order.options), "seed": order.seed, "inputs": inputs,
+                "folder": str(folder), "scratch": str(scratch),
+            }  # fmt: skip
+            done = await self._in_time(order, said, tell)
+            reached(CrashPoint.STEP_ANSWERED)
+            files = await asyncio.to_thread(take_out, self._blobs, folder)
+            reached(CrashPoint.FILES_TAKEN)
+        except EdgeconvError:
+            # At once: it may be what fills the disk that the failure is to be written to.
+            await asyncio.to_thread(remove_folder, folder)
+            raise
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
         return files, done | {"folder": str(folder)}
 
     def keep(self, digest: str, folder: str) -> None:
@@ -190,7 +206,7 @@ class JobChild:
         try:
             await self._child.send({"do": "warm"})
             while "done" not in (message := await self._child.receive()):
-                self._warming_word = (float(message["progress"]), str(message["message"]))
+                self._warming_word = await self._read(progress_of, message)
                 if self._tell_warming is not None:
                     self._tell_warming(*self._warming_word)
         except EdgeconvError:
@@ -248,17 +264,32 @@ class JobChild:
         folder = self._bundles[given.digest]
         return {"folder": str(folder), "digest": given.digest, "facts": dict(given.facts)}
 
+    def _blamed(self, order: StepOrder, error: EdgeconvError) -> EdgeconvError:
+        """Many a library says nothing of a disk that is full but that it failed, or dies of it."""
+        free = free_at(self._folder)
+        untold = error.reason in (Reason.INTERNAL, Reason.CHILD_DIED, Reason.LOWERING_FAILED)
+        if error.reason is Reason.DISK_FULL or (untold and free is not None and free < _NO_ROOM):
+            return disk_full(self._folder, doing=f"step {order.name!r}", free_bytes=free)
+        return error
+
+    async def _read(self, read: Callable[[Any], T], said: Any) -> T:
+        """What the child has said; one that says nonsense is ended."""
+        try:
+            return read(said)
+        except (TypeError, ValueError) as error:
+            raise await self._child.accuse(str(error)) from None
+
     async def _answer(self, order: StepOrder, tell: Tell) -> dict[str, Any]:
         try:
             while True:
                 message = await self._child.receive()
                 self._heard = True
                 if "progress" in message:
-                    tell(float(message["progress"]), str(message["message"]))
+                    tell(*await self._read(progress_of, message))
                 elif "done" in message:
-                    return dict(message["done"])
+                    return await self._read(dict, message["done"])
                 elif "failed" in message:
-                    error = EdgeconvError.from_json(message["failed"])
+                    error = self._blamed(order, await self._read(error_of, message["failed"]))
                     if error.reason is Reason.INTERNAL:
                         _LOG.error("step %s failed:\n%s", order.name, self._child.stderr_tail)
                     raise error
@@ -274,7 +305,7 @@ class JobChild:
                 words = f"{error.message.rstrip('.')}, during step {order.name}."
                 died = EdgeconvError(error.reason, words, fix=error.fix, step=order.name)
                 died.metadata |= error.metadata
-                raise died from error
+                raise self._blamed(order, died) from error
             raise
 
 

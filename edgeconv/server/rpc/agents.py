@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -90,6 +91,7 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
         if not 1 <= header.size_bytes <= MAX_RESULT_BYTES:
             raise refuse("header.size_bytes", f"is not within 1 to {MAX_RESULT_BYTES} (256 MiB)")
         record = await self._leased(header.lease, "header.lease")
+        await asyncio.to_thread(self._tools.blobs.check_room, header.size_bytes)
         async with self._tools.gates.room_for(min(header.size_bytes, MAX_PART_BYTES)):
             file = await self._tools.blobs.put_stream(
                 header.role, header.digest, header.size_bytes, read_data(incoming)

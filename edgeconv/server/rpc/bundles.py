@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from edgeconv.base.bundle import check_file_name
@@ -28,7 +29,7 @@ async def accept_files(store: Store, blobs: Blobs, files: Sequence[files_pb2.Fil
     names = [file.name for file in accepted]
     if len(set(names)) < len(names):
         raise refuse("files", "two files have one name")
-    await _check_sent(store, accepted)
+    await _check_sent(store, blobs, accepted)
     for place, file in enumerate(accepted):
         found = await blobs.digest_of(file)
         if found != file.digest:
@@ -77,17 +78,22 @@ def _file(file: files_pb2.File, field: str) -> FileRecord:
     return FileRecord(name=file.name, digest=file.digest, size_bytes=file.size_bytes, parts=parts)
 
 
-async def _check_sent(store: Store, files: Iterable[FileRecord]) -> None:
+async def _check_sent(store: Store, blobs: Blobs, files: Iterable[FileRecord]) -> None:
     parts = [
         (f"files[{i}].parts[{j}]", file.name, part)
         for i, file in enumerate(files)
         for j, part in enumerate(file.parts)
     ]
     sizes = await store.senders.sizes(PRINCIPAL.get(), [part.digest for _, _, part in parts])
+    await store.retention.touch(sizes)
+    held = await asyncio.to_thread(lambda: {each for each in sizes if blobs.holds(each)})
     violations = []
     for field, name, part in parts:
         if part.digest not in sizes:
             message = f"{part.digest} of {name!r} was not sent"
+            violations.append(FieldViolation(f"{field}.digest", message))
+        elif part.digest not in held:
+            message = f"{part.digest} of {name!r} was sent and is not kept any more"
             violations.append(FieldViolation(f"{field}.digest", message))
         elif sizes[part.digest] != part.size_bytes:
             message = f"{part.digest} has {sizes[part.digest]} bytes, not {part.size_bytes}"
@@ -95,7 +101,7 @@ async def _check_sent(store: Store, files: Iterable[FileRecord]) -> None:
     if violations:
         raise EdgeconvError(
             Reason.PART_MISSING,
-            f"{len(violations)} of {len(parts)} parts were not sent before,"
+            f"{len(violations)} of {len(parts)} parts are not here,"
             f" the first one: {violations[0].message}.",
             fix="Ask FindMissingParts, send them by UploadPart, and call again.",
             violations=violations[:20],

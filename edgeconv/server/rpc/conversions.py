@@ -35,6 +35,11 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         new = await prepare_conversion(self._tools.store, request, self._tools.toolchain)
         if new.device_selector != "none":
             await check_matched(self._tools, new.device_selector)
+        parts = {
+            part["digest"]: part["size_bytes"]
+            for each in new.inputs.values() for file in each["files"] for part in file["parts"]
+        }  # fmt: skip
+        await self._tools.store.retention.touch(parts)
         conversion, _ = await self._tools.store.conversions.create(
             new, call, self._tools.gates.conversions
         )

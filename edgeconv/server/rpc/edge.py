@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.results.status import to_status
@@ -211,7 +212,10 @@ async def _as_status(context: Any, method: str) -> AsyncIterator[None]:
         await _abort(context, error)
     except (grpc.aio.AbortError, asyncio.CancelledError):
         raise
-    except Exception:
+    except Exception as fault:
+        if known := disk_error(fault, None):
+            _LOG.error("%s failed: %s", method, fault)
+            await _abort(context, known)
         # Whatever it is, the caller gets an answer and the log the trace.
         incident = new_id()
         _LOG.exception("%s failed, incident %s", method, incident)

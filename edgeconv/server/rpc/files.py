@@ -33,8 +33,12 @@ class FileService(files_pb2_grpc.FileServiceServicer):
         parts = [check_part(part, f"parts[{i}]") for i, part in enumerate(request.parts)]
         digests = [part.digest for part in parts]
         sent = await self._tools.store.senders.sizes(PRINCIPAL.get(), digests)
+        # First, so that what is found stored stays until a model refers to it.
+        await self._tools.store.retention.touch(sent)
         held = await asyncio.to_thread(lambda: {d for d in sent if self._tools.blobs.holds(d)})
         missing = dict.fromkeys(digest for digest in digests if digest not in held)
+        sizes = {part.digest: part.size_bytes for part in parts}
+        await asyncio.to_thread(self._tools.blobs.check_room, sum(map(sizes.__getitem__, missing)))
         # Somebody is about to bring a model: by the time it is here a child is ready.
         await self._tools.children.prepare()
         return files_pb2.FindMissingPartsResponse(missing_digests=missing)
@@ -45,6 +49,7 @@ class FileService(files_pb2_grpc.FileServiceServicer):
         """Stores a part."""
         messages = aiter(request_iterator)
         part = check_part(await read_header(messages), "header")
+        await asyncio.to_thread(self._tools.blobs.check_room, part.size_bytes)
         async with self._tools.gates.room_for(part.size_bytes):
             await self._tools.blobs.put(part, read_data(messages))
         reached(CrashPoint.PART_STORED)
@@ -80,6 +85,8 @@ class FileService(files_pb2_grpc.FileServiceServicer):
             view = await store.conversions.view(names[0])
             variants = view.variants if view else []
             files = next((each.files for each in variants if each.name == names[1]), None)
+            if files:
+                await store.conversions.use_files(names[0])
         if files is None:
             raise EdgeconvError(Reason.NOT_FOUND, f"There is no {resource!r}.", name=resource)
         return files

@@ -11,59 +11,18 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.server.rpc.call_limits import MIB, CallLimits
 from edgeconv.server.rpc.turns import Turns
 from edgeconv.server.store.room import Room
 
 CALLER: ContextVar[str] = ContextVar("caller", default="")
 """The connection that the call which is being served came over."""
 
-MIB = 1024 * 1024
 _LOOKS = 4
 _LOOK_AGAIN_S = 5.0
 _LOOKS_A_SECOND = 50
-
-
-@dataclass(frozen=True)
-class CallLimits:
-    """What callers may have under way at once, and how long a call may take.
-
-    One connection may have a quarter of each.
-
-    Attributes:
-        calls: Short calls: one request, one answer.
-        lists: Pages of lists, which take longer than other calls.
-        uploads: Parts of files that come in.
-        upload_bytes: Of them together; so much memory they take.
-        downloads: Files that are read.
-        watches: Watched conversions and inspections.
-        agents: Agents that are connected.
-        conversions: Queued and running ones.
-        inspections: Queued and running ones of models, and as many of datasets.
-        line: Calls of each kind that may wait for their turn.
-        line_s: How long they may.
-        idle_s: How long a caller may keep a call waiting for its next message, or for room
-            to send one.
-        call_s: How long a short call may take.
-        transfer_s: How long an upload, or a call that digests what was sent, may take.
-    """
-
-    calls: int = 64
-    lists: int = 4
-    uploads: int = 16
-    upload_bytes: int = 256 * MIB
-    downloads: int = 32
-    watches: int = 1000
-    agents: int = 1000
-    conversions: int = 1000
-    inspections: int = 1000
-    line: int = 256
-    line_s: float = 2.0
-    idle_s: float = 60.0
-    call_s: float = 60.0
-    transfer_s: float = 600.0
 
 
 class Gate:

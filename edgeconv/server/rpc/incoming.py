@@ -38,4 +38,6 @@ async def read_data(messages: AsyncIterator[Any]) -> AsyncIterator[bytes]:
         data = message.data
         if len(data) > CHUNK_BYTES:
             raise refuse("data", f"a message carries at most {CHUNK_BYTES} bytes (1 MiB)")
+        if not data:
+            raise refuse("data", "is empty")
         yield data

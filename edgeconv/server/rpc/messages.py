@@ -161,6 +161,7 @@ def conversion_head(record: ConversionRecord) -> conversions_pb2.Conversion:
         recipe=record.recipe,
         create_time=timestamp(record.create_ns),
         end_time=timestamp(record.end_ns),
+        collected_time=timestamp(record.collected_ns),
         toolchain=record.toolchain,
         sequence=record.sequence,
         notes=[parsed(note, conversions_pb2.Note()) for note in record.notes],

@@ -11,6 +11,7 @@ from edgeconv.server.changes import Changes
 from edgeconv.server.engine.engine import Engine
 from edgeconv.server.jobs.children import Children
 from edgeconv.server.progress import ProgressBoard
+from edgeconv.server.retention.collector import Collector
 from edgeconv.server.rpc.gates import Gates
 from edgeconv.server.store.store import Store
 
@@ -38,4 +39,5 @@ class ServiceTools:
     silence_ns: int
     toolchain: Mapping[str, str]
     gates: Gates
+    collector: Collector
     awaited_device: str = ""

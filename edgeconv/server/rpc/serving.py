@@ -15,6 +15,7 @@ from edgeconv.server.rpc.edge import Edge, TokenCheck
 from edgeconv.server.rpc.files import FileService
 from edgeconv.server.rpc.models import ModelService
 from edgeconv.server.rpc.service_tools import ServiceTools
+from edgeconv.server.rpc.storage import StorageService
 from edgeconv.v1 import (
     agents_pb2,
     agents_pb2_grpc,
@@ -30,13 +31,14 @@ from edgeconv.v1 import (
     files_pb2_grpc,
     models_pb2,
     models_pb2_grpc,
+    storage_pb2,
+    storage_pb2_grpc,
 )
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Raw samples of a long benchmark are the largest answer."""
 
-MAX_CONNECTIONS = 4096
 MAX_STREAMS = 1000
 """Calls that one connection can have open; more wait at its other end."""
 
@@ -59,9 +61,9 @@ def build_server(tools: ServiceTools, token: str) -> grpc.aio.Server:
             ("grpc.keepalive_timeout_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.max_connection_idle_ms", 900_000),
-            ("grpc.server_handshake_timeout_ms", 20_000),
+            ("grpc.server_handshake_timeout_ms", 10_000),
             ("grpc.max_concurrent_streams", MAX_STREAMS),
-            ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+            ("grpc.max_allowed_incoming_connections", tools.gates.limits.most_connections),
         ],
     )
     files_pb2_grpc.add_FileServiceServicer_to_server(FileService(tools), server)
@@ -71,11 +73,12 @@ def build_server(tools: ServiceTools, token: str) -> grpc.aio.Server:
     benchmarks_pb2_grpc.add_BenchmarkServiceServicer_to_server(BenchmarkService(tools), server)
     devices_pb2_grpc.add_DeviceServiceServicer_to_server(DeviceService(tools), server)
     agents_pb2_grpc.add_AgentServiceServicer_to_server(AgentService(tools), server)
+    storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(tools), server)
     checker = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     protos = (
         files_pb2, models_pb2, datasets_pb2, conversions_pb2, benchmarks_pb2, devices_pb2,
-        agents_pb2,
+        agents_pb2, storage_pb2,
     )  # fmt: skip
     names = [name for proto in protos for name in _services(proto)]
     reflection.enable_server_reflection(

@@ -20,6 +20,7 @@ from edgeconv.server.records import (
     FileRecord,
     VariantRecord,
 )
+from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Transaction
 from edgeconv.server.store.events import append_event
 from edgeconv.server.store.tables import benchmarks, conversions
@@ -40,7 +41,12 @@ class NewBenchmark:
 
 
 def insert_benchmark(tx: Transaction, new: NewBenchmark) -> str:
-    """Queues a benchmark and gives its id."""
+    """Queues a benchmark and gives its id.
+
+    Raises:
+        EdgeconvError: PART_MISSING as in `hold`.
+    """
+    hold(tx, [*new.variant.files, *filter(None, (new.samples, new.outputs))])
     benchmark = new_id()
     tx.execute(
         sa.insert(benchmarks).values(

@@ -17,6 +17,7 @@ from edgeconv.base.ids import new_id
 from edgeconv.server.records import (
     TERMINAL_JOB_STATES,
     BenchmarkRecord,
+    BundleInput,
     ConversionRecord,
     EventRecord,
     FileRecord,
@@ -25,6 +26,8 @@ from edgeconv.server.records import (
     VariantRecord,
 )
 from edgeconv.server.store.benchmarks import NewBenchmark, insert_benchmark, read_benchmarks
+from edgeconv.server.store.blob_rows import hold
+from edgeconv.server.store.collected import use_files
 from edgeconv.server.store.conclusion import conclude
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.events import append_event, read_events
@@ -90,12 +93,15 @@ class Conversions:
         """Id of a new conversion, or of the one the same call made; whether it is new.
 
         Raises:
-            EdgeconvError: LIMIT_REACHED when there is no room for a new one.
+            EdgeconvError: LIMIT_REACHED when there is no room for a new one; PART_MISSING as
+                in `hold`.
         """
         if earlier := earlier_result(tx, request):
             return earlier, False
         if room is not None:
             room.check(tx, conversions.c.state, _RUNNING)
+        inputs = [BundleInput.model_validate(each) for each in new.inputs.values()]
+        hold(tx, [file for each in inputs for file in each.files])
         conversion = new_id()
         tx.execute(
             sa.insert(conversions).values(
@@ -141,6 +147,15 @@ class Conversions:
             [StepReportRecord.model_validate(row) for row in steps],
             read_benchmarks(tx, conversion=conversion),
         )
+
+    @transaction
+    def use_files(self, tx: Transaction, conversion: str) -> None:
+        """Notes that files of a conversion are about to be read.
+
+        Raises:
+            EdgeconvError: COLLECTED when they were removed by retention.
+        """
+        use_files(tx, conversion)
 
     @transaction
     def page(
@@ -247,6 +262,12 @@ class Conversions:
         mine = conversion_steps.c.conversion == conversion
         known = sa.select(conversion_steps.c.id).where(mine, conversion_steps.c.id == report.id)
         if tx.row(known) is not None:
+            # An attempt under other versions has results of its own, which stay for it.
+            tx.execute(
+                sa.update(conversion_steps)
+                .where(mine, conversion_steps.c.id == report.id)
+                .values(key=report.key)
+            )
             return True
         position = tx.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
         tx.execute(
@@ -274,9 +295,14 @@ class Conversions:
     def variant_made(
         self, tx: Transaction, conversion: str, attempt: int, made: VerifiedVariant
     ) -> bool:
-        """Ends a pending variant with its files; False as in `step_changed`."""
+        """Ends a pending variant with its files; False as in `step_changed`.
+
+        Raises:
+            EdgeconvError: PART_MISSING as in `hold`.
+        """
         if not _is_live(tx, conversion, attempt):
             return False
+        hold(tx, made.files)
         tx.execute(
             sa.update(variants)
             .where(

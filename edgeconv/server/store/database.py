@@ -46,8 +46,8 @@ _OUTAGE_PAUSE_S = 0.25
 _CUT_S = 1.0
 _OLD_MARK_NS = 7 * 24 * 3600 * NS_PER_S
 
-_MARK_LAST = sa.text(
-    "INSERT INTO commit_marks (mark, create_ns) SELECT :mark, :create_ns"
+_MARK_LAST = (
+    "INSERT INTO commit_marks (mark, create_ns) SELECT %s, %s"
     " WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
 )
 
@@ -57,11 +57,13 @@ class Transaction:
 
     Attributes:
         changed: Topics to touch once it is committed.
+        may_have_written: Whether it ran anything but queries.
     """
 
     def __init__(self, connection: sa.Connection, clock: Clock | None) -> None:
         self.connection = connection
         self.changed: set[str] = set()
+        self.may_have_written = False
         self._clock = clock
 
     @functools.cached_property
@@ -78,6 +80,7 @@ class Transaction:
 
     def execute(self, statement: sa.Executable) -> sa.CursorResult[Any]:
         """Runs a statement."""
+        self.may_have_written |= not isinstance(statement, sa.Select)
         return self.connection.execute(statement)
 
     def row(self, statement: sa.Executable) -> dict[str, Any] | None:
@@ -152,7 +155,7 @@ class Database:
 
     def patient(self) -> Self:
         """The same database for who has no caller that waits: it waits as long as an outage
-        takes, until `end_patience`."""
+        takes, until `end_patience`, which cancels it."""
         sibling = copy.copy(self)
         sibling._waits = True
         return sibling
@@ -195,7 +198,7 @@ class Database:
             except Outage as outage:
                 self._news.lost(outage)
                 if not self._goes_on(time.monotonic() - began):
-                    raise outage.told() from outage
+                    raise self._given_up(outage) from outage
                 await self._pause()
             else:
                 self._news.back()
@@ -205,6 +208,10 @@ class Database:
         if self._ending.is_set():
             return False
         return self._waits or waited_s < self._limits.again_s
+
+    def _given_up(self, outage: Outage) -> BaseException:
+        # To who waits for it without end a lost database is no failure that could be kept.
+        return asyncio.CancelledError() if self._waits else outage.told()
 
     async def _pause(self) -> None:
         try:
@@ -235,7 +242,7 @@ class Database:
             if not self._waits or self._ending.is_set():
                 outage = Outage(Trouble.SLOW, "what began does not end")
                 self._news.lost(outage)
-                raise outage.told()
+                raise self._given_up(outage)
 
     def _tell(self, answer: asyncio.Future[tuple[Any, set[str]]]) -> None:
         if not answer.cancelled() and answer.exception() is None:
@@ -310,8 +317,9 @@ def _mark_first(tx: Transaction, mark: str) -> bool:
 
 def _mark_last(tx: Transaction, mark: str) -> bool:
     """Marks a transaction if it has written; one that has only read may be done anew."""
-    done = tx.connection.execute(_MARK_LAST, {"mark": mark, "create_ns": time.time_ns()})
-    return done.rowcount == 1
+    if not tx.may_have_written:
+        return False
+    return tx.connection.exec_driver_sql(_MARK_LAST, (mark, time.time_ns())).rowcount == 1
 
 
 class _News:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.server.records import DatasetRecord, Files, files_digest
+from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
 from edgeconv.server.store.room import Room
@@ -36,7 +37,7 @@ class Datasets:
 
         Raises:
             EdgeconvError: ALREADY_EXISTS when the name is taken; LIMIT_REACHED when there is
-                no room for one more to inspect.
+                no room for one more to inspect; PART_MISSING as in `hold`.
         """
         query = sa.select(table).where(table.c.dataset == dataset)
         found = tx.row(query)
@@ -51,6 +52,7 @@ class Datasets:
             )
         if room is not None:
             room.check(tx, table.c.state, ("inspecting",))
+        hold(tx, files)
         tx.execute(
             sa.insert(table).values(
                 dataset=dataset, state="inspecting",

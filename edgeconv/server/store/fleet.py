@@ -30,6 +30,8 @@ from edgeconv.server.store.benchmarks import (
     requeue_benchmark,
     set_waiting_reason,
 )
+from edgeconv.server.store.blob_rows import hold
+from edgeconv.server.store.collected import use_files
 from edgeconv.server.store.conclusion import conclude_if_measured, take_measured
 from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
 from edgeconv.server.store.devices import (
@@ -147,7 +149,12 @@ class Fleet:
 
     @transaction
     def add_file(self, tx: Transaction, benchmark: str, token: int, file: FileRecord) -> None:
-        """Notes a file that came under a lease."""
+        """Notes a file that came under a lease.
+
+        Raises:
+            EdgeconvError: PART_MISSING as in `hold`.
+        """
+        hold(tx, [file])
         insert_new(
             tx, benchmark_files,
             {
@@ -202,9 +209,14 @@ class Fleet:
 
     @transaction
     def create(self, tx: Transaction, new: NewBenchmark, request: Request) -> str:
-        """Queues a benchmark that a caller asked for, and gives its id."""
+        """Queues a benchmark that a caller asked for, and gives its id.
+
+        Raises:
+            EdgeconvError: COLLECTED when the variant's files were removed by retention.
+        """
         if earlier := earlier_result(tx, request):
             return earlier
+        use_files(tx, new.conversion.id)
         made = insert_benchmark(tx, new)
         remember_result(tx, request, made)
         return made

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from edgeconv.base.ids import new_id
 from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
 from edgeconv.server.store.tables import installation
 
 _BLOBS = "blobs"
+_DATABASE = "database"
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,14 @@ class Installation:
     """The database and what belongs to it."""
 
     database: Database
+
+    @transaction
+    def identity(self, tx: Transaction) -> str:
+        """What tells this database from others; kept for good."""
+        insert_new(tx, installation, {"name": _DATABASE, "value": new_id()})
+        known = tx.row(sa.select(installation).where(installation.c.name == _DATABASE))
+        assert known is not None
+        return str(known["value"])
 
     @transaction
     def blobs(self, tx: Transaction, found: str) -> str:

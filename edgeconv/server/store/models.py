@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from edgeconv.recipe.inspection import Inspection
 from edgeconv.server.records import Files, ModelVersionRecord, files_digest
+from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
 from edgeconv.server.store.room import Room
@@ -33,7 +34,8 @@ class ModelVersions:
         """A new version, or the one that the same call made before; whether it is new.
 
         Raises:
-            EdgeconvError: LIMIT_REACHED when there is no room for one more to inspect.
+            EdgeconvError: LIMIT_REACHED when there is no room for one more to inspect;
+                PART_MISSING as in `hold`.
         """
         if earlier := earlier_result(tx, request):
             found = tx.row(sa.select(table).where(table.c.seq == int(earlier)))
@@ -41,6 +43,7 @@ class ModelVersions:
                 return _record(found), False
         if room is not None:
             room.check(tx, table.c.state, ("inspecting",))
+        hold(tx, files)
         newest = tx.execute(
             sa.select(sa.func.max(table.c.version)).where(table.c.model == model)
         ).scalar()

@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 import sqlalchemy as sa
 
+from edgeconv.base.disk import disk_error, disk_full
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
 
@@ -38,12 +39,13 @@ _SQLITE = {
     sqlite3.SQLITE_FULL: Trouble.UNWRITABLE,
     sqlite3.SQLITE_INTERRUPT: Trouble.SLOW,
 }
+_DISK_FULL = "53100"
 _SQLSTATES = {
     "40001": Trouble.MET_ANOTHER,  # serialization_failure
     "40P01": Trouble.MET_ANOTHER,  # deadlock_detected
     "25P03": Trouble.LOST,  # idle_in_transaction_session_timeout
     "25006": Trouble.UNWRITABLE,  # read_only_sql_transaction
-    "53100": Trouble.UNWRITABLE,  # disk_full
+    _DISK_FULL: Trouble.UNWRITABLE,
     "53200": Trouble.SLOW,  # out_of_memory
     "53300": Trouble.SLOW,  # too_many_connections
     "55P03": Trouble.LOCKED,  # lock_not_available
@@ -63,14 +65,24 @@ class Outage(Exception):
 
     Attributes:
         detail: The database's own words, for the log of the server.
+        refusal: What its disk said, where it was the disk.
     """
 
     trouble: Trouble
     detail: str
+    refusal: EdgeconvError | None = None
+
+    def __str__(self) -> str:
+        return self.detail
 
     def told(self) -> EdgeconvError:
         """What is said to whoever waited; the log tells more."""
+        if self.refusal is not None:
+            return self.refusal
         if self.trouble is Trouble.UNWRITABLE:
+            known = disk_error(self, None, doing="writing the database")
+            if known is not None and known.reason is Reason.DISK_FULL:
+                return known
             return EdgeconvError(
                 Reason.STATE_UNWRITABLE,
                 "The server's database takes no writes.",
@@ -93,7 +105,7 @@ _SAID = {
 }
 
 
-def trouble_of(error: sa.exc.SQLAlchemyError) -> Trouble:
+def trouble_of(error: Exception) -> Trouble:
     """Why a transaction broke off with this error."""
     if isinstance(error, sa.exc.TimeoutError):
         return Trouble.SLOW
@@ -111,10 +123,19 @@ def trouble_of(error: sa.exc.SQLAlchemyError) -> Trouble:
     return Trouble.LOST if state.startswith(_LOST_CLASSES) else Trouble.FAULT
 
 
-def outage_of(error: sa.exc.SQLAlchemyError) -> Outage | None:
+def outage_of(error: Exception) -> Outage | None:
     """The outage that an error tells of; None for a fault of ours."""
     trouble = trouble_of(error)
     if trouble is Trouble.FAULT:
         return None
     cause = getattr(error, "orig", None) or error
-    return Outage(trouble, clause(" ".join(str(cause).split())))
+    return Outage(trouble, clause(" ".join(str(cause).split())), _refusal(cause))
+
+
+def _refusal(cause: BaseException) -> EdgeconvError | None:
+    doing = "writing the database"
+    if getattr(cause, "sqlstate", "") == _DISK_FULL:
+        return disk_full(None, doing=doing)
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return disk_error(cause, None, doing=doing)
+    return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from edgeconv.server.records import StepOutput
+from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
 from edgeconv.server.store.tables import executors, steps
 
@@ -58,7 +59,7 @@ class Steps:
             tx, steps,
             {
                 "key": key, "name": name, "state": "new", "owner": "", "token": 0,
-                "lost_runs": 0, "output": None, "changed_ns": tx.now_ns,
+                "lost_runs": 0, "output": None, "changed_ns": tx.now_ns, "used_ns": 0,
             },
         )  # fmt: skip
         alive = sa.select(executors.c.executor)
@@ -78,6 +79,7 @@ class Steps:
         if claimed is None:
             row = tx.row(sa.select(steps.c.output).where(steps.c.key == key))
             if row is not None and row["output"] is not None:
+                tx.execute(sa.update(steps).where(steps.c.key == key).values(used_ns=tx.now_ns))
                 return StepDone(StepOutput.model_validate(row["output"]))
             return StepBusy()
         if claimed["lost_runs"] >= MAX_LOST_RUNS:
@@ -93,7 +95,12 @@ class Steps:
 
     @transaction
     def finish(self, tx: Transaction, key: str, token: int, output: StepOutput) -> bool:
-        """Keeps a result; False when the claim was lost, and the result is to be thrown away."""
+        """Keeps a result; False when the claim was lost, and the result is to be thrown away.
+
+        Raises:
+            EdgeconvError: PART_MISSING as in `hold`.
+        """
+        hold(tx, output.files)
         done = tx.execute(
             sa.update(steps)
             .where(steps.c.key == key, steps.c.token == token, steps.c.state == "running")
@@ -102,6 +109,7 @@ class Steps:
                 output=output.model_dump(mode="json"),
                 lost_runs=0,
                 changed_ns=tx.now_ns,
+                used_ns=tx.now_ns,
             )
         )
         tx.changed.add(f"steps/{key}")

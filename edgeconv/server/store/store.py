@@ -21,6 +21,7 @@ from edgeconv.server.store.fleet import Fleet
 from edgeconv.server.store.installation import Installation
 from edgeconv.server.store.models import ModelVersions
 from edgeconv.server.store.outages import outage_of
+from edgeconv.server.store.retention import Retention
 from edgeconv.server.store.schema import finish, upgrade
 from edgeconv.server.store.senders import Senders
 from edgeconv.server.store.steps import Steps
@@ -40,6 +41,7 @@ class Store:
     fleet: Fleet
     executors: Executors
     installation: Installation
+    retention: Retention
 
     @classmethod
     async def open(
@@ -89,6 +91,7 @@ class Store:
             Fleet(database, lease_ns, silence_ns),
             Executors(database),
             Installation(database),
+            Retention(database),
         )
 
     def patient(self) -> Self:

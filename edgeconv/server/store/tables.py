@@ -38,6 +38,12 @@ blob_senders = sa.Table(
     _text("principal", key=True), _text("digest", key=True), _number("size_bytes"),
 )  # fmt: skip
 
+# What is or was just stored. Who refers to a blob touches its row in the same transaction;
+# who removes a blob removes its row with it, unless it was touched meanwhile.
+blobs = sa.Table(
+    "blobs", metadata, _text("digest", key=True), _number("size_bytes"), _number("touched_ns"),
+)  # fmt: skip
+
 model_versions = sa.Table(
     "model_versions", metadata,
     _seq(), _text("model"), _number("version"), _text("state"), _data("files"), _text("digest"),
@@ -59,6 +65,7 @@ steps = sa.Table(
     "steps", metadata,
     _text("key", key=True), _text("name"), _text("state"), _text("owner"), _number("token"),
     _number("lost_runs"), _data("output", optional=True), _number("changed_ns"),
+    sa.Column("used_ns", sa.BigInteger, nullable=False, server_default="0"),
 )  # fmt: skip
 
 conversions = sa.Table(
@@ -66,7 +73,10 @@ conversions = sa.Table(
     _seq(), _text("id"), _text("model_version"), _text("recipe"), _data("plan"), _data("inputs"),
     _text("device_selector"), _data("benchmark"), _text("state"), _number("attempt"),
     _data("error", optional=True), _data("notes"), _data("toolchain"), _number("sequence"),
-    _number("create_ns"), _number("end_ns"), _text("executor"), _number("lost_attempts"),
+    _number("create_ns"), _number("end_ns"),
+    sa.Column("used_ns", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("collected_ns", sa.BigInteger, nullable=False, server_default="0"),
+    _text("executor"), _number("lost_attempts"),
     sa.UniqueConstraint("id"),
     sa.Index("ix_conversions_state", "state"),
 )  # fmt: skip
@@ -130,8 +140,9 @@ agents = sa.Table(
 
 executors = sa.Table(
     "executors", metadata,
-    # Of its code: the newest migration that it knows.
-    _text("executor", key=True), _number("heartbeat_ns"), _text("revision"),
+    # `steady_ns`: since when it beats without a pause. `revision`: the newest migration that
+    # its code knows.
+    _text("executor", key=True), _number("heartbeat_ns"), _number("steady_ns"), _text("revision"),
 )  # fmt: skip
 
 requests = sa.Table(

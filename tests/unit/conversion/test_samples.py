@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from edgeconv.conversion.samples import (
     fit_samples,
     inspect_arrays,
     read_arrays,
+    read_npz,
     synthesize,
     write_arrays,
 )
@@ -68,6 +70,22 @@ def test_damaged_files_are_named(cut: int, tmp_path: Path) -> None:
     (tmp_path / "data.npz").write_bytes(content[:cut])
     with pytest.raises(EdgeconvError) as caught:
         read_arrays(tmp_path)
+    assert caught.value.reason is Reason.DATASET_INVALID
+
+
+def test_a_file_that_takes_all_memory_unpacked_is_not_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "data.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", b"")
+    small = (tmp_path / "data.npz").read_bytes()
+    # The entry in the table of contents says how much there is: here nearly 4 GiB, three times.
+    table = small.index(b"PK\x01\x02")
+    entry, end = small[table : small.index(b"PK\x05\x06")], small[small.index(b"PK\x05\x06") :]
+    entry = entry[:24] + (2**32 - 2).to_bytes(4, "little") + entry[28:]
+    entries = b"".join(entry.replace(b"x.npy", name) for name in (b"x.npy", b"y.npy", b"z.npy"))
+    counts = (3).to_bytes(2, "little") * 2 + len(entries).to_bytes(4, "little")
+    (tmp_path / "data.npz").write_bytes(small[:table] + entries + end[:8] + counts + end[16:])
+    with pytest.raises(EdgeconvError, match=r"12\.0 GiB unpacked, more than 8 GiB") as caught:
+        read_npz(tmp_path / "data.npz")
     assert caught.value.reason is Reason.DATASET_INVALID
 
 

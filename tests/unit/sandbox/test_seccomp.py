@@ -104,6 +104,13 @@ def test_signals_go_to_itself_only(machine: Architecture, name: str) -> None:
 
 
 @machines
+def test_limits_are_read_and_not_set(machine: Architecture) -> None:
+    assert call(machine, "prlimit64", 0, 9, 0, 1) == ALLOW
+    for pointer in (1, 2**32, 2**63, 2**64 - 1):
+        assert call(machine, "prlimit64", 0, 9, pointer) == EPERM
+
+
+@machines
 @pytest.mark.parametrize("name", ["prlimit64", "sched_setaffinity"])
 def test_limits_are_its_own_only(machine: Architecture, name: str) -> None:
     assert call(machine, name, 0) == call(machine, name, PID) == ALLOW

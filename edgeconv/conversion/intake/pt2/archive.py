@@ -14,13 +14,14 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.sentences import clause
+from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.formats import DAMAGED_ZIP
 from edgeconv.conversion.intake.pt2.expressions import is_safe_expression
 from edgeconv.conversion.intake.pt2.guards import is_safe_guard
@@ -60,6 +61,7 @@ _MOST_JSON_BYTES = 1 << 29
 # Tensors that share values get copies of their own.
 _MOST_COPIES = 64
 _LONGEST_PLACE = 80
+_MOST_NOTES = 8
 _KEPT_METADATA = {"nn_module_stack"}
 
 
@@ -87,45 +89,46 @@ def check_archive(path: Path) -> CheckedArchive:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(archive, path.name, path.stat().st_size)
+            _check_extents(archive, path)
+            members = _members(archive, path.name)
             return _clean(members, path.name)
     except DAMAGED_ZIP as error:
-        raise _unreadable(path.name, f"its archive is damaged ({error})") from error
+        raise _unreadable(path.name, f"its archive is damaged ({first_words(error)})") from error
 
 
-def _members(archive: zipfile.ZipFile, file: str, whole: int) -> dict[str, bytes]:
-    """Contents by name below the archive's root folder; of what is left out, nothing.
+def _check_extents(archive: zipfile.ZipFile, path: Path) -> None:
+    """Nothing is compressed, so who reads all members holds no more bytes than the file has.
 
-    Args:
-        whole: Bytes of the archive; its members are held in memory and may have no more.
+    That is to be looked at: members may lie over each other, in a short file that is read for
+    ever.
     """
     entries = archive.infolist()
     if len(entries) > _MOST_MEMBERS:
-        raise _unreadable(file, f"it has {len(entries)} members")
-    names: dict[str, zipfile.ZipInfo] = {}
+        raise _unreadable(path.name, f"it has {len(entries)} members")
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise _unreadable(file, f"member {entry.filename!r} is compressed")
-        root, _, name = entry.filename.partition("/")
-        if not name or name in names or root != entries[0].filename.partition("/")[0]:
-            raise _unreadable(file, f"member {entry.filename!r} is out of place")
-        names[name] = entry
-    # Entries may share the bytes of one, and each would be read for itself.
-    claimed = sum(entry.file_size for entry in entries)
+            raise _unreadable(path.name, f"member {entry.filename!r} is compressed")
+    claimed, whole = sum(entry.file_size for entry in entries), path.stat().st_size
     if claimed > whole:
-        raise _unreadable(file, f"its members claim {claimed} bytes and it has {whole}")
-    return {
-        name: b"" if name.startswith(_EXTRA) else archive.read(entry)
-        for name, entry in names.items()
-    }
+        why = f"its members are larger than it is itself, {claimed} bytes in a file of {whole}"
+        raise _unreadable(path.name, why)
+
+
+def _members(archive: zipfile.ZipFile, file: str) -> dict[str, bytes]:
+    """Contents by name below the archive's root folder; of extra files only the names."""
+    members: dict[str, bytes] = {}
+    for entry in archive.infolist():
+        root, _, name = entry.filename.partition("/")
+        if not name or name in members or root != archive.infolist()[0].filename.partition("/")[0]:
+            raise _unreadable(file, f"member {entry.filename!r} is out of place")
+        members[name] = b"" if name.startswith(_EXTRA) else archive.read(entry)
+    return members
 
 
 def _clean(members: dict[str, bytes], file: str) -> CheckedArchive:
-    notes = []
-    for name in sorted(members):
-        if name.startswith(_EXTRA):
-            notes.append(f"The extra file {name.removeprefix(_EXTRA)!r} was left out.")
-        elif name not in _KNOWN and not _PAYLOAD.match(name):
+    extra = sorted(name for name in members if name.startswith(_EXTRA))
+    for name in sorted(members.keys() - set(extra)):
+        if name not in _KNOWN and not _PAYLOAD.match(name):
             raise _unsafe(name, "", "it is no part of a plain exported program")
     model = _json(members, _MODEL, file)
     _check_model(model)
@@ -143,7 +146,17 @@ def _clean(members: dict[str, bytes], file: str) -> CheckedArchive:
     # torch takes an empty member for no sample inputs.
     kept[_SAMPLES] = b""
     version = str(model.get("torch_version", "unknown"))
-    return CheckedArchive(_written(kept), version, tuple(notes))
+    return CheckedArchive(_written(kept), version, tuple(_left_out(extra)))
+
+
+def _left_out(extra: Sequence[str]) -> Iterator[str]:
+    """A sentence about each extra file, as far as anybody would read them."""
+    for name in extra[:_MOST_NOTES]:
+        shown = name.removeprefix(_EXTRA)
+        cut = f"{shown[:_LONGEST_PLACE]}…" if len(shown) > _LONGEST_PLACE else shown
+        yield f"The extra file {cut!r} was left out."
+    if len(extra) > _MOST_NOTES:
+        yield f"So were {len(extra) - _MOST_NOTES} more extra files."
 
 
 def _written(members: dict[str, bytes]) -> io.BytesIO:
@@ -163,7 +176,7 @@ def _json(members: dict[str, bytes], name: str, file: str) -> dict[str, Any]:
     try:
         value = json.loads(members[name])
     except (ValueError, RecursionError) as error:
-        raise _unreadable(file, f"member {name!r} is no JSON ({error})") from error
+        raise _unreadable(file, f"member {name!r} is no JSON ({first_words(error)})") from error
     if not isinstance(value, dict):
         raise _unreadable(file, f"member {name!r} is no JSON object")
     if b"\\u" in members[name]:

@@ -6,13 +6,13 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0002"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Adds what is true of the whole, marks of commits, and which code an executor runs."""
+    """Adds what is true of the whole, marks of commits, and what is known of executors."""
     op.create_table(
         "installation",
         sa.Column("name", sa.Text(), nullable=False),
@@ -27,3 +27,6 @@ def upgrade() -> None:
     )
     # An older server, which says nothing, counts as one.
     op.add_column("executors", sa.Column("revision", sa.Text(), nullable=False, server_default=""))
+    op.add_column(
+        "executors", sa.Column("steady_ns", sa.BigInteger(), nullable=False, server_default="0")
+    )

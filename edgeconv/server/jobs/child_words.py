@@ -1,0 +1,55 @@
+"""What a child says, read with care: a model's file may lead it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgeconv.base.errors import EdgeconvError
+
+LONGEST_WORDS = 1600
+_MOST_ENTRIES = 32
+
+
+def progress_of(message: Mapping[str, Any]) -> tuple[float, str]:
+    """Fraction and words of a message of progress.
+
+    Raises:
+        ValueError: it is none.
+    """
+    fraction, words = message["progress"], message.get("message")
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float):
+        raise ValueError("progress that is no number")
+    if not isinstance(words, str):
+        raise ValueError("progress without words")
+    return float(fraction), _short(words)
+
+
+def error_of(said: Any) -> EdgeconvError:
+    """The error that a child says a step ended with, not longer than one can be read.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        error = EdgeconvError.from_json(said)
+        fields = [(violation.field, violation.message) for violation in error.violations]
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError("a failure that is no error") from None
+    if not all(isinstance(each, str) for pair in fields for each in pair):
+        raise ValueError("a failure that is no error")
+    short = {
+        "reason": error.reason.name,
+        "message": _short(error.message),
+        "fix": _short(error.fix),
+        "violations": [[_short(each) for each in pair] for pair in fields[:_MOST_ENTRIES]],
+        "metadata": {
+            _short(key): _short(value)
+            for key, value in list(error.metadata.items())[:_MOST_ENTRIES]
+        },
+    }
+    return EdgeconvError.from_json(short)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_WORDS else f"{text[:LONGEST_WORDS]} …"

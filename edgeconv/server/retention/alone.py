@@ -1,0 +1,70 @@
+"""Works on the storage of a state folder that no server uses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.state_folder import locked
+from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.retention.blob_check import check_blobs
+from edgeconv.server.retention.collector import Collector, Tell
+from edgeconv.server.rpc.storage import checked_message, collected_message
+from edgeconv.server.store.store import Store
+from edgeconv.server.store.urls import database_url
+from edgeconv.v1 import storage_pb2
+
+
+async def collect_alone(
+    state: Path,
+    *,
+    older_than_ns: int | None,
+    cap_bytes: int | None,
+    dry_run: bool,
+    tell: Tell,
+) -> storage_pb2.Collected:
+    """As the call of a server; nothing is under way, so there is no grace but for uploads.
+
+    Raises:
+        EdgeconvError: STATE_LOCKED, STATE_UNWRITABLE; NOT_FOUND where there is no database.
+    """
+    async with _opened(state) as collector:
+        outcome = await collector.collect(
+            older_than_ns=older_than_ns, cap_bytes=cap_bytes, dry_run=dry_run, tell=tell
+        )
+        free = await asyncio.to_thread(collector.blobs.free_bytes)
+        return collected_message(outcome, free or 0)
+
+
+async def check_alone(
+    state: Path, *, tell: Tell = lambda done, total: None
+) -> storage_pb2.CheckedBlobs:
+    """As the call of a server.
+
+    Raises:
+        EdgeconvError: STATE_LOCKED, STATE_UNWRITABLE.
+    """
+    async with _opened(state) as collector:
+        return checked_message(await check_blobs(collector.store, collector.blobs, tell))
+
+
+@asynccontextmanager
+async def _opened(state: Path) -> AsyncIterator[Collector]:
+    with locked(state) as folder:
+        if not folder.database.exists():
+            raise EdgeconvError(
+                Reason.NOT_FOUND,
+                f"There is no database in {str(state)!r}.",
+                fix="Name another state folder with --state; what lies in a shared database is"
+                " collected by its servers.",
+                state=state,
+            )
+        store = await Store.open(database_url("", folder.database), touch=lambda topics: None)
+        try:
+            blobs = Blobs.local(folder.blobs, store.retention.toucher())
+            yield Collector(store, blobs, folder.scratch, grace_ns=0)
+        finally:
+            await store.close()

@@ -1,0 +1,199 @@
+"""Removal that is tied to what was read: whatever is used or touched in between stays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from edgeconv.base.digests import digest_bytes
+from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.server.records import FileRecord, PartRecord, StepOutput
+from edgeconv.server.retention_rules import Holder, HolderId, Kind
+from edgeconv.server.store import schema
+from edgeconv.server.store.requests import Request
+from edgeconv.server.store.steps import StepClaim, StepDone
+from edgeconv.server.store.store import Store
+from edgeconv.testing.fake_clock import FakeClock
+
+ANYONE = Request("local", "", "")
+Scenario = Callable[[Store, FakeClock], Coroutine[Any, Any, None]]
+Play = Callable[[Scenario], None]
+
+
+@pytest.fixture
+def play(new_database: Callable[[], str]) -> Play:
+    def run(scenario: Scenario) -> None:
+        async def whole() -> None:
+            clock = FakeClock()
+            store = await Store.open(new_database(), clock=clock, touch=lambda topics: None)
+            try:
+                await scenario(store, clock)
+            finally:
+                await store.close()
+
+        asyncio.run(whole())
+
+    return run
+
+
+def _file(data: bytes) -> FileRecord:
+    part = PartRecord(digest=digest_bytes(data), size_bytes=len(data))
+    return FileRecord(name="f", digest=part.digest, size_bytes=len(data), parts=(part,))
+
+
+async def _holders(store: Store) -> dict[HolderId, Holder]:
+    return {each.id: each async for page in store.retention.holders() for each in page}
+
+
+async def _step(store: Store, file: FileRecord) -> None:
+    await store.retention.touch({file.digest: file.size_bytes})
+    claim = await store.steps.claim("key", "step", "me")
+    assert isinstance(claim, StepClaim)
+    assert await store.steps.finish("key", claim.token, StepOutput(files=(file,)))
+
+
+def test_a_blob_that_was_touched_since_it_was_read_stays_though_the_clock_stands_still(
+    play: Play,
+) -> None:
+    async def scenario(store: Store, clock: FakeClock) -> None:
+        file = _file(b"one")
+        removed: list[str] = []
+        await store.retention.touch({file.digest: 3})
+        await store.senders.add("somebody", file.digest, 3)
+        (before,) = (await store.retention.blobs()).values()
+        assert before.sent
+        await store.retention.touch({file.digest: 3})
+        assert await store.retention.remove([before], removed.extend) == []
+        (now,) = (await store.retention.blobs()).values()
+        assert await store.retention.remove([now], removed.extend) == removed == [file.digest]
+        assert await store.retention.blobs() == {}
+        assert await store.senders.sizes("somebody", [file.digest]) == {}
+
+    play(scenario)
+
+
+def test_bytes_that_can_not_be_removed_keep_their_row(play: Play) -> None:
+    async def scenario(store: Store, clock: FakeClock) -> None:
+        await store.retention.touch({_file(b"one").digest: 3})
+        before = await store.retention.blobs()
+
+        def refuse(digests: list[str]) -> None:
+            raise OSError("read-only")
+
+        with pytest.raises(OSError, match="read-only"):
+            await store.retention.remove(list(before.values()), refuse)
+        assert await store.retention.blobs() == before
+
+    play(scenario)
+
+
+def test_nothing_refers_to_a_blob_that_is_gone(play: Play) -> None:
+    async def scenario(store: Store, clock: FakeClock) -> None:
+        file = _file(b"one")
+        for create in (
+            lambda: store.models.create("m", (file,), ANYONE),
+            lambda: store.datasets.create("d", (file,), "", ANYONE),
+            lambda: _step_of_gone(store, file),
+        ):
+            with pytest.raises(EdgeconvError) as caught:
+                await create()  # type: ignore[no-untyped-call]
+            assert caught.value.reason is Reason.PART_MISSING
+        assert await _holders(store) == {}
+        await store.retention.touch({file.digest: 3})
+        await store.models.create("m", (file,), ANYONE)
+        (holder,) = (await _holders(store)).values()
+        assert (holder.id.kind, holder.digests) == (Kind.MODEL, {file.digest})
+
+    play(scenario)
+
+
+async def _step_of_gone(store: Store, file: FileRecord) -> None:
+    claim = await store.steps.claim("other", "step", "me")
+    assert isinstance(claim, StepClaim)
+    await store.steps.finish("other", claim.token, StepOutput(files=(file,)))
+
+
+def test_a_result_that_was_used_since_it_was_read_stays(play: Play) -> None:
+    async def scenario(store: Store, clock: FakeClock) -> None:
+        await _step(store, _file(b"one"))
+        (before,) = (await _holders(store)).values()
+        clock.advance(10 * 10**9)
+        claim = await store.steps.claim("key", "step", "me")
+        assert isinstance(claim, StepDone)
+        assert not await store.retention.retire_step(before)
+        (now,) = (await _holders(store)).values()
+        assert now.used_ns - before.used_ns == 10 * 10**9
+        assert await store.retention.retire_step(now)
+        assert await _holders(store) == {}
+        again = await store.steps.claim("key", "step", "me")
+        assert isinstance(again, StepClaim)
+        assert again.token == 2, "an earlier worker is still told apart"
+
+    play(scenario)
+
+
+def test_deleted_models_hold_nothing_and_datasets_do(play: Play) -> None:
+    async def scenario(store: Store, clock: FakeClock) -> None:
+        file = _file(b"one")
+        await store.retention.touch({file.digest: 3})
+        await store.models.create("m", (file,), ANYONE)
+        await store.datasets.create("d", (file,), "", ANYONE)
+        await store.models.delete("m", 1)
+        holders = {each.id.kind: each for each in (await _holders(store)).values()}
+        assert holders[Kind.MODEL].deleted
+        assert holders[Kind.DATASET].needed
+        await store.datasets.delete("d")
+        assert {each.kind for each in await _holders(store)} == {Kind.MODEL}
+
+    play(scenario)
+
+
+def test_an_older_store_gets_a_row_for_every_blob_that_a_row_refers_to(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'edgeconv.db'}")
+    config = Config()
+    migrations = Path(schema.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(migrations))
+    files = [_file(bytes([n])) for n in range(9)]
+    dumped = [file.model_dump(mode="json") for file in files]
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        _insert(connection, "blob_senders", principal="p", digest=files[0].digest, size_bytes=1)
+        _insert(connection, "model_versions", files=[dumped[1]])
+        _insert(connection, "datasets", files=[dumped[2]])
+        # A fact may have any name, `parts` too.
+        _insert(connection, "steps", output={"files": [dumped[3]], "facts": {"parts": ["x"]}})
+        _insert(connection, "conversions", inputs={"source": {"files": [dumped[4]], "facts": {}}})
+        _insert(connection, "variants", files=[dumped[5]])
+        _insert(connection, "benchmarks", files=[dumped[5]], samples=dumped[6], outputs=dumped[7])
+        _insert(connection, "benchmark_files", file=dumped[8])
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        found = connection.execute(sa.text("SELECT digest, size_bytes FROM blobs")).all()
+    assert sorted(tuple(row) for row in found) == sorted((file.digest, 1) for file in files)
+
+
+def _insert(connection: sa.Connection, table: str, **given: Any) -> None:
+    """A row with something of the right type in all other columns."""
+    meta = sa.Table(table, sa.MetaData(), autoload_with=connection)
+    values: dict[str, Any] = {}
+    for column in meta.c:
+        if column.name in given:
+            value = given[column.name]
+            values[column.name] = value if isinstance(value, str | int) else json.dumps(value)
+        elif isinstance(column.type, sa.JSON):
+            values[column.name] = "null" if column.nullable else "{}"
+        else:
+            values[column.name] = "" if isinstance(column.type, sa.Text) else 0
+    names = ", ".join(values)
+    marks = ", ".join(f":{name}" for name in values)
+    connection.execute(sa.text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), values)

@@ -1,0 +1,66 @@
+"""What a child says is read with care: it may say anything that is JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.server.jobs.child_words import LONGEST_WORDS, error_of, progress_of
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+ERROR = EdgeconvError(
+    Reason.MODEL_UNSAFE, "It is.", fix="Don't.", violations=[FieldViolation("a", "b")], member="m"
+)
+
+
+def test_an_honest_error_and_honest_progress_come_through() -> None:
+    assert error_of(ERROR.to_json()).to_json() == ERROR.to_json()
+    assert progress_of({"progress": 1, "message": "words"}) == (1.0, "words")
+
+
+def test_no_words_are_longer_than_anybody_would_read() -> None:
+    long = "n" * 10_000_000
+    error = EdgeconvError(Reason.INTERNAL, long, fix=long, violations=[FieldViolation(long, long)])
+    error.metadata = {f"{place}{long}": long for place in range(100)}
+    assert len(json.dumps(error_of(error.to_json()).to_json())) < 200_000
+    assert len(progress_of({"progress": 0.5, "message": long})[1]) < LONGEST_WORDS + 10
+
+
+@pytest.mark.parametrize(
+    "said", [None, [], "", 5, {"violations": 5}, {"violations": [[1, 2]]}, {"metadata": []}]
+)
+def test_what_is_no_error_is_told(said: Any) -> None:
+    with pytest.raises(ValueError, match="no error"):
+        error_of(said)
+
+
+@pytest.mark.parametrize("said", [{}, {"message": "x"}, {"progress": "1", "message": "x"}])
+def test_what_is_no_progress_is_told(said: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="progress"):
+        progress_of({"progress": None, **said})
+
+
+@given(anything)
+def test_anything_is_an_error_or_none(said: Any) -> None:
+    try:
+        error = error_of(said)
+    except ValueError:
+        return
+    json.dumps(error.to_json())
+
+
+@given(anything, anything)
+def test_anything_is_progress_or_none(fraction: Any, words: Any) -> None:
+    try:
+        said = progress_of({"progress": fraction, "message": words})
+    except ValueError:
+        return
+    assert isinstance(said[0], float)
