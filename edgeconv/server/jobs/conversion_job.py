@@ -54,22 +54,17 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
         try:
             await job.run()
         finally:
-            # First, for the other waits.
+            # First, for the other waits. The child's files go before the end is written: they
+            # may be what fills the disk.
             tools.progress.forget(record.name)
             await job.close()
     except _Superseded:
         # Cancelled, or another attempt has begun: what this one does counts no more.
         pass
     except Exception as fault:
-        # First, for its files may be what fills the disk that the end is to be written to.
-        await job.close()
         # A fault of ours must still end the conversion, for whoever waits for it.
         await tools.store.conversions.fail(conversion, attempt, _as_error(record.name, fault))
         reached(CrashPoint.CONVERSION_FAILED)
-    finally:
-        # First, for the other waits.
-        tools.progress.forget(record.name)
-        await job.close()
 
 
 def _plan_of(record: ConversionRecord) -> Plan:
