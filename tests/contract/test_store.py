@@ -24,7 +24,8 @@ from edgeconv.server.records import (
     VariantRecord,
 )
 from edgeconv.server.store.agents import AgentDevice, HeldLease, Word
-from edgeconv.server.store.conversions import MAX_LOST_ATTEMPTS, NewConversion, VerifiedVariant
+from edgeconv.server.store.attempts import MAX_LOST_ATTEMPTS
+from edgeconv.server.store.conversions import NewConversion, VerifiedVariant
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.steps import MAX_LOST_RUNS, StepBusy, StepClaim, StepDone, StepGivenUp
 from edgeconv.server.store.store import Store

@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -22,8 +22,9 @@ from obstore.store import LocalStore
 
 from edgeconv.base.digests import digest_bytes, is_digest
 from edgeconv.base.disk import disk_error, disk_full
-from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
+from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
+from edgeconv.server.blobs.part_checks import PartCheck, check_digest, counted, damaged
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.records import FileRecord, PartRecord
 
@@ -132,13 +133,13 @@ class Blobs:
         """
         # One piece of memory: a crowd of tiny chunks would take many times their bytes.
         held, size = bytearray(part.size_bytes), 0
-        async for chunk in _counted(part, chunks):
+        async for chunk in counted(part, chunks):
             held[size : size + len(chunk)] = chunk
             size += len(chunk)
         await asyncio.to_thread(self._keep, part, memoryview(held))
 
     def _keep(self, part: PartRecord, held: memoryview) -> None:
-        _check_digest(part, hashlib.sha256(held))
+        check_digest(part, hashlib.sha256(held))
         self._touch(part)
         if not self.holds(part.digest):
             cut = (bytes(held[at : at + CHUNK_BYTES]) for at in range(0, len(held), CHUNK_BYTES))
@@ -162,13 +163,13 @@ class Blobs:
             parts.append(self._put_bytes(bytes(held)))
             held.clear()
 
-        async for chunk in _counted(whole, chunks):
+        async for chunk in counted(whole, chunks):
             held += chunk
             if len(held) >= MAX_PART_BYTES:
                 await asyncio.to_thread(keep)
         if held:
             await asyncio.to_thread(keep)
-        _check_digest(whole, found)
+        check_digest(whole, found)
         return FileRecord(name=name, digest=digest, size_bytes=size_bytes, parts=tuple(parts))
 
     def _put_bytes(self, data: bytes) -> PartRecord:
@@ -348,11 +349,11 @@ class Blobs:
             place.rename(place.with_name(f"{place.name}#{new_id()}"))
 
     async def _read_part(self, part: PartRecord) -> AsyncIterator[bytes]:
-        check = _Check(part, self._drop)
+        check = PartCheck(part, self._drop)
         try:
             found = await obstore.get_async(self._store, _path(part.digest))
         except FileNotFoundError:
-            raise _damaged(part, "it is missing") from None
+            raise damaged(part, "it is missing") from None
         check.size(found.meta["size"])
         held = b""
         async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
@@ -369,11 +370,11 @@ class Blobs:
             yield from self._read_blocking_part(part)
 
     def _read_blocking_part(self, part: PartRecord) -> Iterator[bytes]:
-        check = _Check(part, self._drop)
+        check = PartCheck(part, self._drop)
         try:
             found = obstore.get(self._store, _path(part.digest))
         except FileNotFoundError:
-            raise _damaged(part, "it is missing") from None
+            raise damaged(part, "it is missing") from None
         check.size(found.meta["size"])
         for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
             check.update(chunk)
@@ -393,74 +394,7 @@ def _disk_errors(place: Path | None, doing: str, needed_bytes: int = 0) -> Itera
         raise known from fault
 
 
-class _Check:
-    """Follows the bytes of a stored part."""
-
-    def __init__(self, part: PartRecord, drop: Callable[[PartRecord], None]) -> None:
-        self._part = part
-        self._drop = drop
-        self._digest = hashlib.sha256()
-
-    def size(self, found: int) -> None:
-        if found != self._part.size_bytes:
-            self._refuse(f"it has {found} bytes, not {self._part.size_bytes}")
-
-    def update(self, data: Any) -> None:
-        self._digest.update(data)
-
-    def finish(self) -> None:
-        if f"sha256:{self._digest.hexdigest()}" != self._part.digest:
-            self._refuse("its bytes have another digest")
-
-    def _refuse(self, how: str) -> NoReturn:
-        self._drop(self._part)
-        raise _damaged(self._part, how)
-
-
 def _path(digest: str) -> str:
     assert is_digest(digest), digest
     hexadecimal = digest.removeprefix("sha256:")
     return f"{_TOP}{hexadecimal[:2]}/{hexadecimal}"
-
-
-def _damaged(part: PartRecord, how: str) -> EdgeconvError:
-    return EdgeconvError(
-        Reason.BLOB_DAMAGED,
-        f"Blob {part.digest} can't be used: {how}.",
-        fix="Upload the file again if you sent it, or convert again if a step made it: that"
-        " stores it anew.",
-        digest=part.digest,
-        problem=how,
-    )
-
-
-async def _counted(part: PartRecord, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Passes on as many bytes as were announced, and raises when there are more or fewer."""
-    size = 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > part.size_bytes:
-            break
-        yield chunk
-    if size != part.size_bytes:
-        more = "more than " if size > part.size_bytes else f"{size} bytes, not "
-        message = f"Part {part.digest} has {more}the {part.size_bytes} bytes announced."
-        raise EdgeconvError(
-            Reason.FIELD_INVALID,
-            message,
-            violations=[FieldViolation("header.size_bytes", message)],
-            digest=part.digest,
-        )
-
-
-def _check_digest(part: PartRecord, digest: hashlib._Hash) -> None:
-    found = f"sha256:{digest.hexdigest()}"
-    if found != part.digest:
-        message = f"The bytes sent have digest {found}, not {part.digest}."
-        raise EdgeconvError(
-            Reason.DIGEST_MISMATCH,
-            message,
-            fix="Read the file again and send what it holds now.",
-            violations=[FieldViolation("header.digest", message)],
-            digest=part.digest,
-        )

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.server.rpc.call_limits import MIB, CallLimits
 from edgeconv.server.rpc.turns import Turns
-from edgeconv.server.store.room import Room
+from edgeconv.server.store.quota import Quota
 
 CALLER: ContextVar[str] = ContextVar("caller", default="")
 """The connection that the call which is being served came over."""
@@ -105,9 +105,9 @@ class Gates:
             return Gate(name, noun, most, share=share, retry_s=retry_s, limits=limits)
 
         self.limits = limits
-        self.conversions = Room("conversions", "conversions", limits.conversions)
-        self.models = Room("inspections of models", "inspections", limits.inspections)
-        self.datasets = Room("inspections of datasets", "inspections", limits.inspections)
+        self.conversions = Quota("conversions", "conversions", limits.conversions)
+        self.models = Quota("inspections of models", "inspections", limits.inspections)
+        self.datasets = Quota("inspections of datasets", "inspections", limits.inspections)
         self._upload_mib = gate("upload_bytes", "MiB of uploads", limits.upload_bytes // MIB, 2.0)
         self.looks = asyncio.Semaphore(_LOOKS)
         """For watchers that look at the store: others get their turn between them."""

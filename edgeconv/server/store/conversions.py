@@ -25,22 +25,25 @@ from edgeconv.server.records import (
     StepReportRecord,
     VariantRecord,
 )
+from edgeconv.server.store.attempts import (
+    MAX_LOST_ATTEMPTS,
+    brought_on,
+    given_up,
+    is_live,
+    was_lost,
+)
 from edgeconv.server.store.benchmarks import NewBenchmark, insert_benchmark, read_benchmarks
 from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.collected import use_files
 from edgeconv.server.store.conclusion import conclude
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.events import append_event, read_events
+from edgeconv.server.store.quota import Quota
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
-from edgeconv.server.store.room import Room
-from edgeconv.server.store.steps import MAX_LOST_RUNS
-from edgeconv.server.store.tables import conversion_steps, conversions, executors, variants
-from edgeconv.server.store.variants import read_variants, variant_changed
+from edgeconv.server.store.tables import conversion_steps, conversions, variants
+from edgeconv.server.store.variants import end_variant, read_variants, variant_changed
 
 _RUNNING = ("queued", "converting")
-
-MAX_LOST_ATTEMPTS = MAX_LOST_RUNS + 1
-"""More than a step may lose, so that a step at fault ends no more than its own variants."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Conversions:
 
     @transaction
     def create(
-        self, tx: Transaction, new: NewConversion, request: Request, room: Room | None = None
+        self, tx: Transaction, new: NewConversion, request: Request, quota: Quota | None = None
     ) -> tuple[str, bool]:
         """Id of a new conversion, or of the one the same call made; whether it is new.
 
@@ -98,8 +101,8 @@ class Conversions:
         """
         if earlier := earlier_result(tx, request):
             return earlier, False
-        if room is not None:
-            room.check(tx, conversions.c.state, _RUNNING)
+        if quota is not None:
+            quota.check(tx, conversions.c.state, _RUNNING)
         inputs = [BundleInput.model_validate(each) for each in new.inputs.values()]
         hold(tx, [file for each in inputs for file in each.files])
         conversion = new_id()
@@ -208,7 +211,7 @@ class Conversions:
         before = _read(tx, conversion)
         if before is None or before.state not in _RUNNING:
             return None
-        lost = before.lost_attempts + _was_lost(tx, before, executor)
+        lost = before.lost_attempts + was_lost(tx, before, executor)
         attempt = before.attempt + 1
         tx.execute(
             sa.update(conversions)
@@ -218,7 +221,7 @@ class Conversions:
         if before.state == "queued":
             append_event(tx, conversion, "state_changed", {"state": "converting"})
         if lost >= MAX_LOST_ATTEMPTS:
-            _fail(tx, conversion, _given_up(before.name, lost))
+            _fail(tx, conversion, given_up(before.name, lost))
             return None
         return attempt
 
@@ -226,7 +229,7 @@ class Conversions:
     def note(self, tx: Transaction, conversion: str, attempt: int, note: dict[str, Any]) -> bool:
         """Adds a note that is not there yet; False as in `step_changed`."""
         record = _read(tx, conversion)
-        if record is None or not _is_live(tx, conversion, attempt):
+        if record is None or not is_live(tx, conversion, attempt):
             return False
         notes = [known.model_dump(mode="json") for known in record.notes]
         if note not in notes:
@@ -242,7 +245,7 @@ class Conversions:
         self, tx: Transaction, conversion: str, attempt: int, body: dict[str, Any]
     ) -> bool:
         """Tells of a step; False when the attempt is not the live one any more."""
-        if not _is_live(tx, conversion, attempt):
+        if not is_live(tx, conversion, attempt):
             return False
         append_event(tx, conversion, "step_changed", body)
         return True
@@ -257,7 +260,7 @@ class Conversions:
         body: dict[str, Any],
     ) -> bool:
         """Keeps what a step took, once, and tells of it; False as in `step_changed`."""
-        if not _is_live(tx, conversion, attempt):
+        if not is_live(tx, conversion, attempt):
             return False
         mine = conversion_steps.c.conversion == conversion
         known = sa.select(conversion_steps.c.id).where(mine, conversion_steps.c.id == report.id)
@@ -276,7 +279,7 @@ class Conversions:
             )
         )
         append_event(tx, conversion, "step_changed", body)
-        _brought_on(tx, conversion)
+        brought_on(tx, conversion)
         return True
 
     @transaction
@@ -284,11 +287,11 @@ class Conversions:
         self, tx: Transaction, conversion: str, attempt: int, errors: Mapping[str, dict[str, Any]]
     ) -> bool:
         """Ends pending variants with an error each; False as in `step_changed`."""
-        if not _is_live(tx, conversion, attempt):
+        if not is_live(tx, conversion, attempt):
             return False
         for name, error in errors.items():
-            _end_variant(tx, conversion, name, "failed", error)
-        _brought_on(tx, conversion)
+            end_variant(tx, conversion, name, "failed", error)
+        brought_on(tx, conversion)
         return True
 
     @transaction
@@ -300,7 +303,7 @@ class Conversions:
         Raises:
             EdgeconvError: PART_MISSING as in `hold`.
         """
-        if not _is_live(tx, conversion, attempt):
+        if not is_live(tx, conversion, attempt):
             return False
         hold(tx, made.files)
         tx.execute(
@@ -317,7 +320,7 @@ class Conversions:
                 agreement=made.agreement,
             )
         )
-        _end_variant(
+        end_variant(
             tx, conversion, made.name, "verified" if made.error is None else "failed", made.error
         )
         return True
@@ -363,7 +366,7 @@ class Conversions:
     @transaction
     def fail(self, tx: Transaction, conversion: str, attempt: int, error: EdgeconvError) -> bool:
         """Ends a conversion that failed as a whole; False as in `step_changed`."""
-        if not _is_live(tx, conversion, attempt):
+        if not is_live(tx, conversion, attempt):
             return False
         _fail(tx, conversion, error)
         return True
@@ -384,7 +387,7 @@ class Conversions:
             return False
         for variant in read_variants(tx, conversion):
             if variant.state == "pending":
-                _end_variant(tx, conversion, variant.name, "cancelled", None)
+                end_variant(tx, conversion, variant.name, "cancelled", None)
         conclude(tx, conversion, cancelled=True)
         return True
 
@@ -392,64 +395,13 @@ class Conversions:
 _PLACE = ("conversion", "position")
 
 
-def _was_lost(tx: Transaction, before: ConversionRecord, executor: str) -> bool:
-    """Whether the attempt before was lost with its executor."""
-    if before.executor in ("", executor):
-        return False
-    alive = sa.select(executors.c.executor).where(executors.c.executor == before.executor)
-    return tx.row(alive) is None
-
-
-def _brought_on(tx: Transaction, conversion: str) -> None:
-    tx.execute(
-        sa.update(conversions)
-        .where(conversions.c.id == conversion, conversions.c.lost_attempts > 0)
-        .values(lost_attempts=0)
-    )
-
-
-def _given_up(name: str, lost: int) -> EdgeconvError:
-    return EdgeconvError(
-        Reason.LIMIT_EXCEEDED,
-        f"{name} was given up: {lost} times in a row the server that did it died.",
-        fix="The servers' logs may say of what; the machine may have too little memory.",
-        conversion=name,
-        lost_attempts=lost,
-    )
-
-
 def _fail(tx: Transaction, conversion: str, error: EdgeconvError) -> None:
     for variant in read_variants(tx, conversion):
         if variant.state == "pending":
-            _end_variant(tx, conversion, variant.name, "failed", error.to_json())
+            end_variant(tx, conversion, variant.name, "failed", error.to_json())
     conclude(tx, conversion, error=error.to_json())
 
 
 def _read(tx: Transaction, conversion: str) -> ConversionRecord | None:
     row = tx.row(sa.select(conversions).where(conversions.c.id == conversion))
     return None if row is None else ConversionRecord.model_validate(row)
-
-
-def _is_live(tx: Transaction, conversion: str, attempt: int) -> bool:
-    query = sa.select(conversions.c.id).where(
-        conversions.c.id == conversion,
-        conversions.c.attempt == attempt,
-        conversions.c.state == "converting",
-    )
-    return tx.row(query) is not None
-
-
-def _end_variant(
-    tx: Transaction, conversion: str, name: str, state: str, error: dict[str, Any] | None
-) -> None:
-    ended = tx.execute(
-        sa.update(variants)
-        .where(
-            variants.c.conversion == conversion,
-            variants.c.name == name,
-            variants.c.state == "pending",
-        )
-        .values(state=state, error=error)
-    )
-    if ended.rowcount:
-        variant_changed(tx, conversion, name, state, (error or {}).get("message", ""))

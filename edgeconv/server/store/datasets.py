@@ -12,8 +12,8 @@ from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.server.records import DatasetRecord, Files, files_digest
 from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
+from edgeconv.server.store.quota import Quota
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
-from edgeconv.server.store.room import Room
 from edgeconv.server.store.tables import datasets as table
 
 
@@ -31,7 +31,7 @@ class Datasets:
         files: Files,
         model_version: str,
         request: Request,
-        room: Room | None = None,
+        quota: Quota | None = None,
     ) -> tuple[DatasetRecord, bool]:
         """A new dataset, or the one that the same call made before; whether it is new.
 
@@ -50,8 +50,8 @@ class Datasets:
                 fix="Delete it first, or give the new one another name.",
                 name=f"datasets/{dataset}",
             )
-        if room is not None:
-            room.check(tx, table.c.state, ("inspecting",))
+        if quota is not None:
+            quota.check(tx, table.c.state, ("inspecting",))
         hold(tx, files)
         tx.execute(
             sa.insert(table).values(

@@ -11,8 +11,8 @@ from edgeconv.recipe.inspection import Inspection
 from edgeconv.server.records import Files, ModelVersionRecord, files_digest
 from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
+from edgeconv.server.store.quota import Quota
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
-from edgeconv.server.store.room import Room
 from edgeconv.server.store.tables import model_versions as table
 
 
@@ -29,7 +29,7 @@ class ModelVersions:
         model: str,
         files: Files,
         request: Request,
-        room: Room | None = None,
+        quota: Quota | None = None,
     ) -> tuple[ModelVersionRecord, bool]:
         """A new version, or the one that the same call made before; whether it is new.
 
@@ -41,8 +41,8 @@ class ModelVersions:
             found = tx.row(sa.select(table).where(table.c.seq == int(earlier)))
             if found is not None:
                 return _record(found), False
-        if room is not None:
-            room.check(tx, table.c.state, ("inspecting",))
+        if quota is not None:
+            quota.check(tx, table.c.state, ("inspecting",))
         hold(tx, files)
         newest = tx.execute(
             sa.select(sa.func.max(table.c.version)).where(table.c.model == model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from edgeconv.server.records import VariantRecord
@@ -25,3 +27,20 @@ def variant_changed(
     """Tells of a variant's new state."""
     body = {"variant": variant, "state": state, "message": message}
     append_event(tx, conversion, "variant_changed", body)
+
+
+def end_variant(
+    tx: Transaction, conversion: str, name: str, state: str, error: dict[str, Any] | None
+) -> None:
+    """Ends a variant that is pending, and tells of it; another one stays as it is."""
+    ended = tx.execute(
+        sa.update(variants)
+        .where(
+            variants.c.conversion == conversion,
+            variants.c.name == name,
+            variants.c.state == "pending",
+        )
+        .values(state=state, error=error)
+    )
+    if ended.rowcount:
+        variant_changed(tx, conversion, name, state, (error or {}).get("message", ""))

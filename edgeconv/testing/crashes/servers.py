@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.base.state_folder import Endpoint, StateFolder
-from edgeconv.server.store.conversions import MAX_LOST_ATTEMPTS
+from edgeconv.server.store.attempts import MAX_LOST_ATTEMPTS
 from edgeconv.server.store.steps import MAX_LOST_RUNS
 from edgeconv.testing.crashes.life import Life, Nursery, children_of, nursery
 from edgeconv.testing.crashes.outputs import Stored, read_store

@@ -13,7 +13,7 @@ from edgeconv.server.store.database import Transaction
 
 
 @dataclass(frozen=True)
-class Room:
+class Quota:
     """So many jobs of one kind may be queued or run.
 
     Attributes:
