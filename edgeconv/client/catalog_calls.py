@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from edgeconv.base.quantities import NS_PER_S
 from edgeconv.client.rpc_errors import unreachable
+from edgeconv.client.transfer import Progress
 from edgeconv.client.wire import Wire
 from edgeconv.v1 import (
     benchmarks_pb2,
@@ -146,7 +147,7 @@ class CatalogCalls:
         older_than_s: float | None = None,
         cap_bytes: int | None = None,
         dry_run: bool = False,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Progress | None = None,
     ) -> storage_pb2.Collected:
         """Removes what nobody needs, and tells what it was.
 
@@ -162,12 +163,11 @@ class CatalogCalls:
         async for answer in self._wire.stream(self._storage.CollectGarbage, request):
             if answer.HasField("collected"):
                 return answer.collected
-            progress(answer.progress.done, answer.progress.total)
+            if progress is not None:
+                progress(answer.progress.done, answer.progress.total)
         raise unreachable(self._wire.address, "The stream ended early.")
 
-    async def check_blobs(
-        self, *, progress: Callable[[int, int], None] = lambda done, total: None
-    ) -> storage_pb2.CheckedBlobs:
+    async def check_blobs(self, *, progress: Progress | None = None) -> storage_pb2.CheckedBlobs:
         """Reads every blob of the server, and tells which can't be used.
 
         Args:
@@ -177,7 +177,8 @@ class CatalogCalls:
         async for answer in self._wire.stream(self._storage.CheckBlobs, request):
             if answer.HasField("checked"):
                 return answer.checked
-            progress(answer.progress.done, answer.progress.total)
+            if progress is not None:
+                progress(answer.progress.done, answer.progress.total)
         raise unreachable(self._wire.address, "The stream ended early.")
 
     async def get_device(self, name: str) -> devices_pb2.Device:

@@ -217,7 +217,7 @@ class Client:
         older_than_s: float | None = None,
         cap_bytes: int | None = None,
         dry_run: bool = False,
-        progress: Progress = lambda done, total: None,
+        progress: Progress | None = None,
     ) -> storage_pb2.Collected:
         """See `AsyncClient.collect_garbage`."""
         return self.run(
@@ -226,9 +226,7 @@ class Client:
             )
         )
 
-    def check_blobs(
-        self, *, progress: Progress = lambda done, total: None
-    ) -> storage_pb2.CheckedBlobs:
+    def check_blobs(self, *, progress: Progress | None = None) -> storage_pb2.CheckedBlobs:
         """See `AsyncClient.check_blobs`."""
         return self.run(self.aio.check_blobs(progress=progress))
 

@@ -55,6 +55,8 @@ _END_S = 10.0
 _THREADS = "dbos-executor"
 _NEWS = DbosNews()
 
+_CANCELLED = (error.DBOSWorkflowCancelledError, error.DBOSAwaitedWorkflowCancelledError)
+
 _open: DbosEngine | None = None
 """DBOS knows one instance a process, and its workflows are functions of a module."""
 
@@ -77,6 +79,7 @@ class DbosEngine:
         self._tasks: dict[str, tuple[Job, asyncio.Task[str]]] = {}
         self._turns: dict[str, Turn] = {}
         self._over: set[str] = set()
+        self._long_over: set[str] = set()
         self._cancelled: set[str] = set()
         self._calls: set[asyncio.Task[Any]] = set()
         self._workflows: set[asyncio.Task[Any]] = set()
@@ -224,7 +227,9 @@ class DbosEngine:
         rows = await DBOS.list_workflows_async(
             status=_LIVE, workflow_id_prefix=prefix, name="edgeconv.job", load_output=False
         )
-        return [row for row in rows if row.workflow_id not in self._over]
+        # Rows may tell of a while ago.
+        over = self._over | self._long_over
+        return [row for row in rows if row.workflow_id not in over]
 
     async def _in_order(self) -> list[WorkflowStatus]:
         if self._closed:
@@ -314,11 +319,14 @@ class DbosEngine:
 
         def forget(task: asyncio.Task[Any]) -> None:
             self._workflows.discard(task)
-            self._over.discard(attempt)
             self._cancelled.discard(attempt)
             # It may have been cancelled before it came to its work.
             if turn := self._turns.pop(attempt, None):
                 turn.leave()
+            fault = None if task.cancelled() else task.exception()
+            # Nobody waits for it; that it was cancelled is not news.
+            if fault is not None and not isinstance(fault, _CANCELLED):
+                _LOG.error("%s broke off in its engine", attempt, exc_info=fault)
 
         task = asyncio.current_task()
         assert task is not None
@@ -344,6 +352,7 @@ class DbosEngine:
                 # The next round may do better.
                 _LOG.exception("ended attempts could not be forgotten")
             await asyncio.sleep(_TIDY_S)
+            self._over, self._long_over = set(), self._over
 
 
 @DBOS.step(name="edgeconv.job.run", preemptible=True)
