@@ -182,11 +182,11 @@ FLOAT_AND_INT8 = "{version: 1, targets: [onnx], variants: {fp32: {}, int8: {prec
 def test_an_exception_nobody_expects_costs_its_own_variant_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def broken(*_: object) -> None:
+        raise OSError(24, "Too many open files")
 
     source, data = _dense_with_data(tmp_path)
-    monkeypatch.setattr("onnxruntime.quantization.calibrate.save_tensors_data", full)
+    monkeypatch.setattr("onnxruntime.quantization.calibrate.save_tensors_data", broken)
     recipe = parse_recipe(FLOAT_AND_INT8)
     made = {each.name: each for each in convert(source, recipe, tmp_path / "out", calibration=data)}
     assert made["fp32.onnx"].state == "verified"
@@ -194,7 +194,7 @@ def test_an_exception_nobody_expects_costs_its_own_variant_only(
     assert error is not None
     assert error.reason == "INTERNAL"
     assert "OSError" in error.message
-    assert "No space left" in error.message
+    assert "Too many open files" in error.message
 
 
 @pytest.mark.parametrize(
