@@ -15,6 +15,7 @@ import grpc
 from edgeconv.base.ids import new_id
 from edgeconv.base.state_folder import Endpoint
 from edgeconv.client.aio import AsyncClient
+from edgeconv.client.patience import Patience
 from edgeconv.sandbox.walls import Room
 from edgeconv.server.app import ServerSettings, serve
 from edgeconv.testing import quick_steps
@@ -108,8 +109,10 @@ class QuickService:
 
 
 @asynccontextmanager
-async def quick_service(folder: Path, **settings: Any) -> AsyncIterator[QuickService]:
-    """A server in `folder`, with other settings than the usual ones where given."""
+async def quick_service(
+    folder: Path, *, patience: Patience | None = None, **settings: Any
+) -> AsyncIterator[QuickService]:
+    """A server in `folder`, with other settings than the usual ones where given, and a client."""
     # Quick steps keep a journal beside the state folder, and look for gates there.
     usual = {
         "child_entry": quick_steps.ENTRY, "child_room": Room(writes=(folder,)), "poll_s": 0.02,
@@ -118,6 +121,6 @@ async def quick_service(folder: Path, **settings: Any) -> AsyncIterator[QuickSer
     async with (
         running_server(whole) as endpoint,
         grpc.aio.insecure_channel(endpoint.address) as channel,
-        await AsyncClient.connect(endpoint.address, endpoint.token) as client,
+        await AsyncClient.connect(endpoint.address, endpoint.token, patience=patience) as client,
     ):
         yield QuickService(folder, endpoint, client, channel)

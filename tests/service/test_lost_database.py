@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2, status_pb2
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.state_folder import StateFolder, read_endpoint
 from edgeconv.client.aio import AsyncClient
+from edgeconv.client.patience import Patience
 from edgeconv.server.store.connections import TimeLimits
 from edgeconv.testing.postgresql import Cluster
 from edgeconv.testing.running_server import QuickService, quick_service
@@ -51,7 +52,7 @@ BOUND_S = LIMITS.answer_s + 5
 async def _service(folder: Path, database: str) -> AsyncIterator[QuickService]:
     async with quick_service(
         folder, database=database, blobs=folder / "blobs", time_limits=LIMITS, sweep_s=0.2,
-        executor_dead_s=DEAD_S,
+        executor_dead_s=DEAD_S, patience=Patience(busy_limit_s=0.0),
     ) as service:  # fmt: skip
         yield service
 
@@ -169,7 +170,9 @@ async def _process(
         assert await process.stdout.readline()
         endpoint = read_endpoint(folder / name)
         assert endpoint is not None
-        async with await AsyncClient.connect(endpoint.address, endpoint.token) as client:
+        async with await AsyncClient.connect(
+            endpoint.address, endpoint.token, patience=Patience(busy_limit_s=0.0)
+        ) as client:
             yield process, QuickService(folder, endpoint, client, None)  # type: ignore[arg-type]
     finally:
         if process.returncode is None:
@@ -226,7 +229,9 @@ def test_an_embedded_database_that_another_process_has_locked_is_waited_for(
 
     async def scenario() -> None:
         limits = TimeLimits(lock_s=0.3, again_s=0.2, answer_s=3)
-        async with quick_service(tmp_path, time_limits=limits, sweep_s=0.1) as service:
+        async with quick_service(
+            tmp_path, time_limits=limits, sweep_s=0.1, patience=Patience(busy_limit_s=0.0)
+        ) as service:
             model = await service.model(gates={"fp16": str(gate)})
             made = await service.client.create_conversion(model, recipe=TWO)
             await _until_running(service, "fp16")
