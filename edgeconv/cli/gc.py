@@ -12,7 +12,7 @@ import click
 
 from edgeconv.base.exit_codes import ExitCode
 from edgeconv.cli.connect import Where, client_of, server_options
-from edgeconv.cli.options import DURATION, SIZE
+from edgeconv.cli.options import DURATION, SIZE, blobs_option
 from edgeconv.cli.terminal import json_option, terminal_of
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ Tell = Callable[[int, int], None]
     help="Read every blob instead, and tell which are damaged; those are removed, to be made or"
     " sent again.",
 )
+@blobs_option
 @server_options
 @json_option
 @click.pass_context
@@ -54,6 +55,7 @@ def gc(
     cap: float | None,
     dry_run: bool,
     check: bool,
+    blobs: Path | None,
     server: str | None,
     state: Path,
 ) -> None:
@@ -67,7 +69,7 @@ def gc(
     if check and (older_than is not None or cap is not None or dry_run):
         raise click.UsageError("--check goes with no other option.")
     terminal = terminal_of(context)
-    storage = _Storage(Where(server, state))
+    storage = _Storage(Where(server, state), blobs)
     if check:
         with _told(terminal, "Reading blobs", in_bytes=True) as tell:
             report = _check_document(storage.check(tell))
@@ -81,8 +83,9 @@ def gc(
 class _Storage:
     """That of a running server, or of a state folder that none uses."""
 
-    def __init__(self, where: Where) -> None:
+    def __init__(self, where: Where, blobs: Path | None) -> None:
         self._where = where
+        self._blobs = blobs
 
     def collect(
         self, older_than_s: float | None, cap: float | None, dry_run: bool, tell: Tell
@@ -99,7 +102,7 @@ class _Storage:
         older_than_ns = None if older_than_s is None else round(older_than_s * NS_PER_S)
         return asyncio.run(
             collect_alone(
-                self._where.state, older_than_ns=older_than_ns, cap_bytes=cap_bytes,
+                self._where.state, self._blobs, older_than_ns=older_than_ns, cap_bytes=cap_bytes,
                 dry_run=dry_run, tell=tell,
             )
         )  # fmt: skip
@@ -110,7 +113,7 @@ class _Storage:
                 return client.check_blobs(progress=tell)
         from edgeconv.server.retention.alone import check_alone
 
-        return asyncio.run(check_alone(self._where.state, tell=tell))
+        return asyncio.run(check_alone(self._where.state, self._blobs, tell=tell))
 
     @contextmanager
     def _server(self) -> Iterator[Client | None]:

@@ -122,3 +122,15 @@ def variant_options(function: Function) -> Function:
     ):
         function = option(function)
     return function
+
+
+blobs_option = click.option(
+    "--blobs",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    envvar="EDGECONV_BLOBS",
+    show_envvar=True,
+    help="Folder for files, which all servers of one database share; in the state folder"
+    " without one.",
+)
+"""Adds `--blobs`, handed over as `blobs: Path | None`."""

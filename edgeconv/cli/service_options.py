@@ -12,7 +12,7 @@ import click
 
 from edgeconv.cli.connect import state_option
 from edgeconv.cli.die_with_parent import die_with_parent_option
-from edgeconv.cli.options import DURATION, SIZE
+from edgeconv.cli.options import DURATION, SIZE, blobs_option
 from edgeconv.cli.terminal import json_option
 
 if TYPE_CHECKING:
@@ -140,15 +140,7 @@ _OWN = (
         " the state folder without one. Give a URL with a password by the variable: others on"
         " this machine see command lines.",
     ),
-    click.option(
-        "--blobs",
-        type=click.Path(file_okay=False, path_type=Path),
-        metavar="FOLDER",
-        envvar="EDGECONV_BLOBS",
-        show_envvar=True,
-        help="Folder for files, which all servers of one database share; in the state folder"
-        " without one.",
-    ),
+    blobs_option,
     click.option(
         "--listen",
         metavar="HOST:PORT",

@@ -21,6 +21,7 @@ from edgeconv.sandbox.walls import Room, Walls
 
 _STDERR_TAIL_BYTES = 8192
 _LAST_WORDS_S = 2.0
+_LONG_LINE_BYTES = 64 * 1024
 _SYSTEM_COUNTERS = Path("/proc/vmstat")
 
 OUT_OF_MEMORY = "out of memory"
@@ -170,6 +171,9 @@ class Child:
         if not line.endswith(b"\n"):
             raise await self._death()
         try:
+            if len(line) > _LONG_LINE_BYTES:
+                # Others are not to wait for what it says at length.
+                return await asyncio.to_thread(parse_message, line)
             return parse_message(line)
         except ValueError as error:
             raise await self.accuse(str(error)) from None

@@ -27,6 +27,8 @@ _O_ACCMODE, _O_TRUNC = 0o3, 0o1000
 _PR_SET_PDEATHSIG, _PR_SCHED_CORE = 1, 62
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
 _TIOCSTI, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x8901, 0x8902
+_FLAGS_OF_FILES = (0x40086602, 0x40046602, 0x401C5820)
+"""FS_IOC_SETFLAGS, its form for 32 bits and FS_IOC_FSSETXATTR: "immutable" is such a flag."""
 
 Instruction = tuple[int, int, int, int]
 
@@ -110,7 +112,7 @@ def _bodies(pid: int) -> dict[str, list[Instruction]]:
         "prctl": _never(0, _PR_SET_PDEATHSIG, _PR_SCHED_CORE),
         # A file's owner gets a signal of one's choice whenever it becomes readable.
         "fcntl": _never(1, _F_SETOWN, _F_SETSIG, _F_SETOWN_EX),
-        "ioctl": _never(1, _TIOCSTI, _FIOSETOWN, _SIOCSPGRP),
+        "ioctl": _never(1, _TIOCSTI, _FIOSETOWN, _SIOCSPGRP, *_FLAGS_OF_FILES),
         "open": _no_truncation_by_readers(1),
         "openat": _no_truncation_by_readers(2),
     }

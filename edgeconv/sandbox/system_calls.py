@@ -51,6 +51,17 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "sched_setattr": (314, 274),
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
+    # Other rights. A change of them also makes the kernel forget whose death a process dies of.
+    "setuid": (105, 146),
+    "setgid": (106, 144),
+    "setreuid": (113, 145),
+    "setregid": (114, 143),
+    "setresuid": (117, 147),
+    "setresgid": (119, 149),
+    "setfsuid": (122, 151),
+    "setfsgid": (123, 152),
+    "setgroups": (116, 159),
+    "capset": (126, 91),
     # Its own limits, which root could lift; prlimit64 may only read them.
     "setrlimit": (160, 164),
     # Memory and messages shared by key or name.

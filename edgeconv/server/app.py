@@ -17,6 +17,7 @@ from edgeconv.base.clock import Clock, SystemClock
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.base.quantities import NS_PER_S
+from edgeconv.base.removal import remove_folder
 from edgeconv.base.sentences import clause
 from edgeconv.base.state_folder import (
     Endpoint,
@@ -39,7 +40,6 @@ from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
 from edgeconv.server.executor import Life, last_resort, take_up
 from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
-from edgeconv.server.jobs.job_child import remove_folder
 from edgeconv.server.jobs.runner import ended_jobs, run_job
 from edgeconv.server.jobs.step_time import StepTimes
 from edgeconv.server.jobs.tools import Tools
@@ -217,7 +217,8 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
     if folder.scratch.exists():
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
-    folder.scratch.mkdir(mode=0o700)
+    # What could not be removed was logged.
+    folder.scratch.mkdir(mode=0o700, exist_ok=True)
     reached(CrashPoint.SCRATCH_SWEPT)
     children = Children(
         folder.scratch, blobs, entry=settings.child_entry, limits=settings.child_limits,

@@ -139,7 +139,7 @@ def test_broken_off_at_any_moment_it_leaves_nothing_half_removed(
                 os.kill(process.pid, number)
             process.communicate(timeout=60)
         cut_off += process.returncode in (-signal.SIGKILL, 130)
-        assert not asyncio.run(check_alone(state)).damaged
+        assert not asyncio.run(check_alone(state, None)).damaged
     assert cut_off
     _gc(state, "--older-than", "0s")
     assert len(_blobs(state)) == _SHARED

@@ -264,7 +264,7 @@ class Blobs:
         if self._folder is None:
             return []
         beside = self._folder.glob(f"{_TOP}*/*#*")
-        return [path for path in beside if path.lstat().st_mtime < before]
+        return [path for path in beside if changed_before(path, before)]
 
     async def read(self, file: FileRecord, offset: int = 0) -> AsyncIterator[bytes]:
         """The bytes of a file from `offset` on, 1 MiB at most at a time.
@@ -392,6 +392,15 @@ def _disk_errors(place: Path | None, doing: str, needed_bytes: int = 0) -> Itera
         if known is None:
             raise
         raise known from fault
+
+
+def changed_before(path: Path, before: float) -> bool:
+    """Whether a file or folder was last changed before a time, in seconds since the Unix epoch;
+    not for what is gone by now."""
+    try:
+        return path.lstat().st_mtime < before
+    except FileNotFoundError:
+        return False
 
 
 def _path(digest: str) -> str:

@@ -210,12 +210,17 @@ class DbosEngine:
                 await (self._begin if self._embedded else self._enqueue)(job, _FRONT)
 
     async def _cancel(self, job: Job) -> None:
+        # What runs here at once, whatever the queues are busy with.
+        await self._interrupt(job)
         async with self._lock:
             attempts = await self._attempts(job)
             # For those that were taken off the queue and have not begun.
             self._cancelled.update(attempts)
             if attempts:
                 await DBOS.cancel_workflows_async(attempts)
+        await self._interrupt(job)
+
+    async def _interrupt(self, job: Job) -> None:
         await _interrupted([task for mine, task in self._tasks.values() if mine == job])
 
     async def _attempts(self, job: Job) -> list[str]:

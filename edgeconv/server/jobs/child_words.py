@@ -9,6 +9,7 @@ from edgeconv.base.errors import EdgeconvError
 
 LONGEST_WORDS = 1600
 _MOST_ENTRIES = 32
+_OF_AN_END = ("facts", "effect", "agreement", "wall_ns", "peak_memory_bytes")
 
 
 def progress_of(message: Mapping[str, Any]) -> tuple[float, str]:
@@ -23,6 +24,20 @@ def progress_of(message: Mapping[str, Any]) -> tuple[float, str]:
     if not isinstance(words, str):
         raise ValueError("progress without words")
     return float(fraction), _short(words)
+
+
+def done_of(said: Any) -> dict[str, Any]:
+    """What a child says of a step that it has done: facts, effect, agreement, wall_ns,
+    peak_memory_bytes, as far as they are there.
+
+    Nothing else: which files it made, this process has looked up itself.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(said, Mapping):
+        raise ValueError("an end that is no JSON object")
+    return {key: said[key] for key in _OF_AN_END if key in said}
 
 
 def error_of(said: Any) -> EdgeconvError:

@@ -115,13 +115,18 @@ class Children:
 
     async def _give_back(self, child: JobChild, model: str) -> None:
         self._last_job = _now()
-        jobs = self._jobs.pop(child)
         async with self._lock:
-            if self._closed or not child.alive or jobs >= MAX_JOBS_OF_A_CHILD:
-                await child.end()
-                return
-            await self._put(_Idle(child, model, jobs, _now()))
-            reached(CrashPoint.CHILD_KEPT)
+            # Until it stands among the others: a folder of nobody's would be removed.
+            jobs = self._jobs[child]
+            await self._keep_or_end(child, model, jobs)
+            self._jobs.pop(child)
+
+    async def _keep_or_end(self, child: JobChild, model: str, jobs: int) -> None:
+        if self._closed or not child.alive or jobs >= MAX_JOBS_OF_A_CHILD:
+            await child.end()
+            return
+        await self._put(_Idle(child, model, jobs, _now()))
+        reached(CrashPoint.CHILD_KEPT)
 
     async def end(self, child: JobChild) -> None:
         """Ends a child that was taken, also when the caller is cancelled meanwhile."""

@@ -159,6 +159,7 @@ class _Job:
             spec_of(step.kind, step.name),
             step.options,
             {role: KeyInput(given.digest, given.facts) for role, given in inputs.items()},
+            model=self._model,
             seed=step.seed,
             toolchain=self._tools.toolchain,
             cpu_class=self._tools.cpu_class,
@@ -197,7 +198,7 @@ class _Job:
             files, said = await child.run(order, tell)
         self._tools.progress.forget(self._record.name, step.id)
         child.keep(files_digest(files), said.pop("folder"))
-        return StepOutput.model_validate({"files": files, **said})
+        return StepOutput.model_validate({**said, "files": files})
 
     async def _living_child(self) -> JobChild:
         if self._child is None or not self._child.alive:

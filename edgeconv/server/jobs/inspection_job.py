@@ -126,7 +126,7 @@ async def _inspect(
     walls: list[str] = []
     key = step_key(
         spec_of(kind, kind.value), {}, {"source": KeyInput(bundle.digest, {})},
-        seed=0, toolchain=tools.toolchain, cpu_class=tools.cpu_class,
+        model=model, seed=0, toolchain=tools.toolchain, cpu_class=tools.cpu_class,
     )  # fmt: skip
 
     def tell(fraction: float, message: str) -> None:
@@ -143,7 +143,7 @@ async def _inspect(
             if model:
                 kept, child = child, None
                 await tools.children.give_back(kept, model)
-            return StepOutput.model_validate({"files": files, **said})
+            return StepOutput.model_validate({**said, "files": files})
         finally:
             tools.progress.forget(name)
             if child is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from edgeconv.base.disk import disk_full, free_at
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.removal import remove_folder
 from edgeconv.bench.lock import LockFiles
 from edgeconv.sandbox.child import Child
 from edgeconv.sandbox.limits import Limits
@@ -20,7 +19,7 @@ from edgeconv.sandbox.walls import Room, Walls
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.jobs.child_files import bring_in, take_out
-from edgeconv.server.jobs.child_words import error_of, progress_of
+from edgeconv.server.jobs.child_words import done_of, error_of, progress_of
 from edgeconv.server.jobs.limit_deaths import ended_by_a_limit
 from edgeconv.server.jobs.runtime_deaths import refused_by_crash
 from edgeconv.server.jobs.step_time import LONGEST_WAIT_S, StepClock, StepTimes, took_too_long
@@ -188,7 +187,7 @@ class JobChild:
             await asyncio.to_thread(remove_folder, folder)
             raise
         finally:
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await asyncio.to_thread(remove_folder, scratch)
         return files, done | {"folder": str(folder)}
 
     def keep(self, digest: str, folder: str) -> None:
@@ -287,7 +286,7 @@ class JobChild:
                 if "progress" in message:
                     tell(*await self._read(progress_of, message))
                 elif "done" in message:
-                    return await self._read(dict, message["done"])
+                    return await self._read(done_of, message["done"])
                 elif "failed" in message:
                     error = self._blamed(order, await self._read(error_of, message["failed"]))
                     if error.reason is Reason.INTERNAL:
@@ -307,10 +306,3 @@ class JobChild:
                 died.metadata |= error.metadata
                 raise self._blamed(order, died) from error
             raise
-
-
-def remove_folder(folder: Path) -> None:
-    """Removes a folder with write-protected folders in it; what can't be removed is logged."""
-    for path, _folders, _files in os.walk(folder):
-        Path(path).chmod(0o700)
-    shutil.rmtree(folder, onerror=lambda _, path, error: _LOG.warning("%s: %s", path, error[1]))

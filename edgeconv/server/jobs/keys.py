@@ -26,6 +26,7 @@ def step_key(
     options: Mapping[str, Any],
     inputs: Mapping[str, KeyInput],
     *,
+    model: str,
     seed: int,
     toolchain: Mapping[str, str],
     cpu_class: str,
@@ -35,6 +36,8 @@ def step_key(
     Args:
         options: With all defaults filled in.
         inputs: By role.
+        model: Digest of the model whose child does the step. What one model's file made of
+            its child must not be taken for a result of another's, though all inputs are alike.
     """
     return digest_json(
         {
@@ -46,6 +49,7 @@ def step_key(
                 role: [given.digest, digest_json(dict(given.facts))]
                 for role, given in inputs.items()
             },
+            "model": model,
             "seed": seed if spec.kind in _SEEDED else None,
             "toolchain": dict(toolchain),
             "cpu": cpu_class,

@@ -32,8 +32,7 @@ async def once(
     """The result of a step; `make` is called when nobody has made it.
 
     Raises:
-        EdgeconvError: that of `make`; LIMIT_EXCEEDED when servers died over it too often;
-            INTERNAL when the claim was lost on the way to one who has no result yet.
+        EdgeconvError: that of `make`; LIMIT_EXCEEDED when servers died over it too often.
     """
     held: list[int] = []
 
@@ -43,47 +42,55 @@ async def once(
             held.append(claim.token)
         return claim
 
-    try:
+    async def claimed() -> StepDone | StepClaim:
         with tools.changes.watching(f"steps/{key}") as watch:
             while True:
                 watch.clear()
-                claim_now = await _to_the_end(claim())
-                if not isinstance(claim_now, StepBusy):
-                    break
+                found = await _to_the_end(claim())
+                if isinstance(found, StepGivenUp):
+                    raise _given_up(name)
+                if not isinstance(found, StepBusy):
+                    return found
                 await watch.wait(_LOOK_AGAIN_S)
-        if isinstance(claim_now, StepDone):
-            return StepCome(claim_now.output, True)
-        if isinstance(claim_now, StepGivenUp):
-            raise EdgeconvError(
-                Reason.LIMIT_EXCEEDED,
-                f"Step {name} was given up: the server died several times while it ran.",
-                fix="The model may need more memory than this machine has.",
-                step=name,
-            )
-        reached(CrashPoint.STEP_CLAIMED)
-        output = await make()
-        if await tools.store.steps.finish(key, claim_now.token, output):
+
+    try:
+        while isinstance(found := await claimed(), StepClaim):
+            reached(CrashPoint.STEP_CLAIMED)
+            output = await make()
+            if await tools.store.steps.finish(key, found.token, output):
+                held.clear()
+                reached(CrashPoint.STEP_RECORDED)
+                return StepCome(output, False)
+            # Another executor took this one for dead. Its result is the one that counts.
             held.clear()
-            reached(CrashPoint.STEP_RECORDED)
-            return StepCome(output, False)
-        # Another executor took this one for dead. Its result is the one that counts.
-        winner = await tools.store.steps.output(key)
-        if winner is None:
-            raise EdgeconvError(
-                Reason.INTERNAL, f"Step {name} was taken over by another server.", step=name
-            )
-        return StepCome(winner, True)
+        return StepCome(found.output, True)
     finally:
         for token in held:
             await _to_the_end(tools.store.steps.release(key, token))
             reached(CrashPoint.STEP_RELEASED)
 
 
+def _given_up(name: str) -> EdgeconvError:
+    return EdgeconvError(
+        Reason.LIMIT_EXCEEDED,
+        f"Step {name} was given up: the server died several times while it ran.",
+        fix="The model may need more memory than this machine has.",
+        step=name,
+    )
+
+
 async def _to_the_end(work: Awaitable[T]) -> T:
     """Waits for a write even when the caller is cancelled, so that its outcome is known."""
     task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            # It may come more than once.
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()
+        raise cancelled
+    return task.result()

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.state_folder import locked
 from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.blobs.identity import check_identity, identity_of
 from edgeconv.server.retention.blob_check import check_blobs
 from edgeconv.server.retention.collector import Collector, Tell
 from edgeconv.server.rpc.storage import checked_message, collected_message
@@ -20,6 +21,7 @@ from edgeconv.v1 import storage_pb2
 
 async def collect_alone(
     state: Path,
+    blobs: Path | None,
     *,
     older_than_ns: int | None,
     cap_bytes: int | None,
@@ -28,10 +30,14 @@ async def collect_alone(
 ) -> storage_pb2.Collected:
     """As the call of a server; nothing is under way, so there is no grace but for uploads.
 
+    Args:
+        blobs: Their folder, where it is not the one in the state folder.
+
     Raises:
-        EdgeconvError: STATE_LOCKED, STATE_UNWRITABLE; NOT_FOUND where there is no database.
+        EdgeconvError: STATE_LOCKED, STATE_UNWRITABLE; NOT_FOUND where there is no database;
+            BLOBS_ELSEWHERE where that does not know the folder of blobs.
     """
-    async with _opened(state) as collector:
+    async with _opened(state, blobs) as collector:
         outcome = await collector.collect(
             older_than_ns=older_than_ns, cap_bytes=cap_bytes, dry_run=dry_run, tell=tell
         )
@@ -40,19 +46,15 @@ async def collect_alone(
 
 
 async def check_alone(
-    state: Path, *, tell: Tell = lambda done, total: None
+    state: Path, blobs: Path | None, *, tell: Tell = lambda done, total: None
 ) -> storage_pb2.CheckedBlobs:
-    """As the call of a server.
-
-    Raises:
-        EdgeconvError: STATE_LOCKED, STATE_UNWRITABLE.
-    """
-    async with _opened(state) as collector:
+    """As the call of a server; arguments and errors are those of `collect_alone`."""
+    async with _opened(state, blobs) as collector:
         return checked_message(await check_blobs(collector.store, collector.blobs, tell))
 
 
 @asynccontextmanager
-async def _opened(state: Path) -> AsyncIterator[Collector]:
+async def _opened(state: Path, blobs_folder: Path | None) -> AsyncIterator[Collector]:
     with locked(state) as folder:
         if not folder.database.exists():
             raise EdgeconvError(
@@ -64,7 +66,10 @@ async def _opened(state: Path) -> AsyncIterator[Collector]:
             )
         store = await Store.open(database_url("", folder.database), touch=lambda topics: None)
         try:
-            blobs = Blobs.local(folder.blobs, store.retention.toucher())
+            place = blobs_folder or folder.blobs
+            found = await asyncio.to_thread(identity_of, place)
+            check_identity(place, found, await store.installation.blobs(found))
+            blobs = Blobs.local(place, store.retention.toucher())
             yield Collector(store, blobs, folder.scratch, grace_ns=0)
         finally:
             await store.close()

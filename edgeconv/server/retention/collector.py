@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -12,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeconv.base.quantities import NS_PER_S
-from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.base.removal import remove_folder
+from edgeconv.server.blobs.blobs import Blobs, changed_before
 from edgeconv.server.retention_rules import (
     GRACE_NS,
     Decision,
@@ -117,7 +117,7 @@ class Collector:
         policy = Policy(now_ns, older_than_ns, cap_bytes, grace_ns=self.grace_ns)
         decision = decide(holders, stored, policy)
         lost = [row for digest, row in rows.items() if digest not in sizes]
-        leftovers = await asyncio.to_thread(self._leftovers)
+        leftovers = await asyncio.to_thread(self._leftovers, set(self.in_use()))
         if dry_run:
             return _outcome(decision, stored, decision.holders, decision.blobs, policy, leftovers)
         retired, gone = await self._carry_out(decision, holders, stored, lost, tell)
@@ -190,13 +190,12 @@ class Collector:
         for start in range(0, len(rows), _AT_ONCE):
             await self.store.retention.remove(rows[start : start + _AT_ONCE], self.blobs.remove)
 
-    def _leftovers(self) -> list[Path]:
+    def _leftovers(self, used: Collection[str]) -> list[Path]:
         """Folders of children that are gone, and files of writes that were broken off."""
         before = time.time() - self.grace_ns / NS_PER_S
-        used = set(self.in_use())
         folders = [
             path for path in _entries(self.scratch)
-            if path.name not in used and path.lstat().st_mtime <= before
+            if path.name not in used and changed_before(path, before)
         ]  # fmt: skip
         return [*folders, *self.blobs.unfinished(before=before)]
 
@@ -207,14 +206,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _remove_leftovers(paths: Iterable[Path]) -> None:
     for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, onerror=_log_failure)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _log_failure(_: object, path: str, error: object) -> None:
-    _LOG.warning("%s can't be removed: %s", path, error)
+        remove_folder(path)
 
 
 def _outcome(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from edgeconv.bench.memory import read_peak, reset_peak
@@ -147,7 +148,9 @@ def close_channel(channel: Channel) -> None:
 
 def enclose_again(channel: Channel) -> None:
     """Builds walls once more, with too few descriptors for it, and tells which stand."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+    with suppress(OSError):
+        while True:
+            os.dup(0)
     channel.send({"walls": enclose(Room(), Path.cwd()).to_json()})
 
 
@@ -193,8 +196,8 @@ def work(channel: Channel) -> None:
         assert importlib.import_module("numpy").linalg.inv([[2.0]]) == 0.5
         assert importlib.import_module("sqlite3").connect(":memory:")
 
-    def limit_itself() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    def look_at_its_limits() -> None:
+        assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
         os.sched_setaffinity(0, os.sched_getaffinity(0))
 
     faults: dict[str, str] = {}
@@ -208,7 +211,7 @@ def work(channel: Channel) -> None:
         ("random bytes", lambda: os.close(os.open("/dev/urandom", os.O_RDONLY))),
         ("throw away", lambda: Path("/dev/null").write_text("x")),
         ("libraries", use_libraries),
-        ("limits", limit_itself),
+        ("limits", look_at_its_limits),
     ):
         try:
             do()

@@ -10,9 +10,9 @@ import pytest
 
 from edgeconv.base.digests import digest_bytes
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.removal import remove_folder
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.jobs.child_files import MAX_FILES, bring_in, take_out
-from edgeconv.server.jobs.job_child import remove_folder
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
-from edgeconv.server.jobs.child_words import LONGEST_WORDS, error_of, progress_of
+from edgeconv.server.jobs.child_words import LONGEST_WORDS, done_of, error_of, progress_of
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -64,3 +64,14 @@ def test_anything_is_progress_or_none(fraction: Any, words: Any) -> None:
     except ValueError:
         return
     assert isinstance(said[0], float)
+
+
+def test_an_end_says_what_was_made_of_the_step_and_not_which_files() -> None:
+    said = {"facts": {"a": 1}, "wall_ns": 3, "files": [{"digest": "another's"}], "folder": "/"}
+    assert done_of(said) == {"facts": {"a": 1}, "wall_ns": 3}
+
+
+@pytest.mark.parametrize("said", [None, [], "done", 1])
+def test_an_end_that_is_no_object_is_nonsense(said: Any) -> None:
+    with pytest.raises(ValueError, match="no JSON object"):
+        done_of(said)

@@ -16,13 +16,14 @@ def _key(spec: StepSpec = _PRUNE, **changed: Any) -> str:
     given: dict[str, Any] = {
         "options": {"ratio": 0.5},
         "inputs": {"program": KeyInput("sha256:1", {"signature": 1})},
+        "model": "sha256:9",
         "seed": 0,
         "toolchain": {"torch": "2"},
         "cpu_class": "x86_64-1",
     }
     given |= changed
     return step_key(
-        spec, given["options"], given["inputs"], seed=given["seed"],
+        spec, given["options"], given["inputs"], model=given["model"], seed=given["seed"],
         toolchain=given["toolchain"], cpu_class=given["cpu_class"],
     )  # fmt: skip
 
@@ -34,6 +35,7 @@ def _key(spec: StepSpec = _PRUNE, **changed: Any) -> str:
         {"inputs": {"program": KeyInput("sha256:2", {"signature": 1})}},
         {"inputs": {"program": KeyInput("sha256:1", {"signature": 2})}},
         {"inputs": {"other": KeyInput("sha256:1", {"signature": 1})}},
+        {"model": "sha256:8"},
         {"seed": 1},
         {"toolchain": {"torch": "3"}},
         {"cpu_class": "x86_64-2"},
