@@ -1,6 +1,6 @@
 """Programs that run code when they are loaded, and what gets out of a job's child.
 
-    python -m benchmarks.attacks                 six routes into it, 38 escapes out of it
+    python -m benchmarks.attacks                 six routes into it, 39 escapes out of it
     python -m benchmarks.attacks --route guards  one route
     python -m benchmarks.attacks --json FILE     every attempt
 

@@ -45,6 +45,7 @@ ESCAPES: dict[str, tuple[Gap, str]] = {
     "spawn": (Gap.EXEC, BOTH),
     "become_a_daemon": (Gap.FORK, SECCOMP),
     "outlive_the_parent": (Gap.FORK, SECCOMP),
+    "set_its_user": (Gap.FORK, SECCOMP),
     "signal_the_parent": (Gap.SIGNALS, BOTH),
     "signal_a_thread_of_the_parent": (Gap.SIGNALS, BOTH),
     "signal_by_owning_a_pipe": (Gap.SIGNALS, BOTH),
