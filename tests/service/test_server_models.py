@@ -138,7 +138,7 @@ def test_a_child_that_the_system_ended_for_want_of_memory_says_so_after_one_more
                 while len(service.journal) < tries:
                     await asyncio.sleep(0.01)
             counters.write_text(f"oom_kill {tries}\n")
-            os.kill(int(journal.read_text().split()[-1]), signal.SIGKILL)
+            os.kill(int(journal.read_text().splitlines()[-1].split()[1]), signal.SIGKILL)
         with pytest.raises(EdgeconvError) as caught:
             await service.client.wait_model_version(name)
         assert caught.value.reason is Reason.LIMIT_EXCEEDED
