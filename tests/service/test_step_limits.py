@@ -34,7 +34,7 @@ SHORT = StepTimes(step_s=3, inspection_s=3)
 def _processes(service: QuickService) -> dict[str, Path]:
     """Step → its process, of the last that ran."""
     lines = (service.folder / "journal").read_text().splitlines()
-    return {step: Path(f"/proc/{pid}") for step, pid in map(str.split, lines)}
+    return {step: Path(f"/proc/{pid}") for step, pid, *_ in map(str.split, lines)}
 
 
 @pytest.mark.parametrize(

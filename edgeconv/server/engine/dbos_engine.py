@@ -52,6 +52,7 @@ _KEPT = timedelta(minutes=10)
 _TIDY_S = 60.0
 _TIDY_AT_ONCE = 500
 _END_S = 10.0
+_ROW_S, _ROW_LOOKS = 0.05, 20
 _THREADS = "dbos-executor"
 _NEWS = DbosNews()
 
@@ -210,10 +211,11 @@ class DbosEngine:
                 await (self._begin if self._embedded else self._enqueue)(job, _FRONT)
 
     async def _cancel(self, job: Job) -> None:
-        # What runs here at once, whatever the queues are busy with.
+        here = [attempt for attempt, (mine, _) in self._tasks.items() if mine == job]
+        # At once, whatever the queues are busy with.
         await self._interrupt(job)
         async with self._lock:
-            attempts = await self._attempts(job)
+            attempts = [*here, *(each for each in await self._attempts(job) if each not in here)]
             # For those that were taken off the queue and have not begun.
             self._cancelled.update(attempts)
             if attempts:
@@ -266,13 +268,25 @@ class DbosEngine:
 
     async def _enqueue(self, job: Job, side: int) -> None:
         """Queues a job unless an attempt at it is queued or runs, here or elsewhere."""
+        for _ in range(_ROW_LOOKS):
+            if await self._enqueued(job, side):
+                return
+            if await self._attempts(job):
+                break
+            # An attempt has ended, and its row does not say so yet.
+            await asyncio.sleep(_ROW_S)
+        _LOG.debug("%s is queued or runs", job.resource)
+
+    async def _enqueued(self, job: Job, side: int) -> bool:
+        """Whether it could be queued; not beside another attempt."""
         options = SetEnqueueOptions(deduplication_id=job.resource, priority=side)
         with SetWorkflowID(self._new_attempt(job, side)), options:
             try:
                 kind = job.kind.value
                 await DBOS.enqueue_workflow_async(kind, _attempt, kind, job.resource)
             except error.DBOSQueueDeduplicatedError:
-                _LOG.debug("%s is queued or runs", job.resource)
+                return False
+        return True
 
     def _new_attempt(self, job: Job, side: int) -> str:
         """A name that tells the order too: DBOS's times are whole seconds on SQLite."""
