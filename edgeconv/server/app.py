@@ -209,11 +209,9 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
     reached(CrashPoint.STORE_OPENED)
     place = await _blobs_folder(settings, folder, store)
 
-    def blobs_known_to(store: Store) -> Blobs:
-        return Blobs.local(place, store.retention.toucher(), reserve_bytes=settings.reserve_bytes)
-
+    told = Blobs.local(place, store.retention.toucher(), reserve_bytes=settings.reserve_bytes)
     patient = store.patient()
-    blobs = blobs_known_to(patient)
+    blobs = told.touched_by(patient.retention.toucher())
     if folder.scratch.exists():
         # Children of a server that was killed died with it; their folders did not.
         await asyncio.to_thread(remove_folder, folder.scratch)
@@ -236,7 +234,7 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         toolchain=await asyncio.to_thread(toolchain),
         cpu_class=cpu_class(),
     )
-    return _Kept(store, blobs_known_to(store), tools)
+    return _Kept(store, told, tools)
 
 
 async def _blobs_folder(settings: ServerSettings, folder: StateFolder, store: Store) -> Path:
