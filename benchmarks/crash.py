@@ -127,11 +127,14 @@ class Progress:
             self.wrong.setdefault(kind, []).extend(words)
 
 
+def points_of(database: str) -> list[CrashPoint]:
+    """The points that a server on that database can be killed at."""
+    return [point for point in CrashPoint if database == "sqlite" or point not in NEEDS_ONE_SERVER]
+
+
 def named_kills(rng: random.Random, database: str) -> Iterator[Kill]:
     """Kills without an end: every point again and again, with others in between."""
-    points = [
-        point for point in CrashPoint if database == "sqlite" or point not in NEEDS_ONE_SERVER
-    ]
+    points = points_of(database)
     while True:
         rng.shuffle(points)
         for point in points:
@@ -231,13 +234,21 @@ def tables(progress: Progress) -> tuple[list[Table], bool]:
         times = progress.elsewhere_s
         words = f"{min(times):.1f} / {statistics.median(times):.1f} / {max(times):.1f} s"
         figures.add_row(f"until work goes on, min/median/max of {len(times)}", words, "")
-    held = not any(progress.wrong.values())
+    points = points_of(progress.database)
+    never = [point.value for point in points if not progress.hits.get(point.value)]
+    enough = progress.kills >= _ENOUGH * len(points)
+    verdict = ("WRONG" if never else "held") if enough else "too few kills to ask for each"
+    figures.add_row("points that nobody died at", ", ".join(never) or "0", verdict)
+    held = not any(progress.wrong.values()) and not (enough and never)
     if progress.database == "postgresql":
         right = progress.late.startswith("refused")
         held = held and right
         figures.add_row("a stopped server's late word", progress.late, "held" if right else "WRONG")
     return [hits, figures], held
 
+
+_ENOUGH = 4
+"""Kills for each point after which one that was never hit is a fault of the benchmark's."""
 
 _WORDS = {
     "missing": "results missing",

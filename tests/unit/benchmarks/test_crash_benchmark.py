@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.crash import OFTEN, Progress, named_kills, real_kills, tables
+from benchmarks.crash import OFTEN, Progress, named_kills, points_of, real_kills, tables
 from edgeconv.server.crash_points import ANY, CrashPoint
 from edgeconv.testing.crashes.trial import NEEDS_ONE_SERVER
 
@@ -74,3 +74,12 @@ def test_what_was_done_is_kept_and_that_of_another_seed_is_refused(tmp_path: Pat
 def test_anything_wrong_is_an_end_that_is_not_held(changed: dict[str, object], held: bool) -> None:
     progress = replace(Progress(0, "sqlite"), **changed)  # type: ignore[arg-type]
     assert tables(progress)[1] is held
+
+
+def test_a_point_that_nobody_died_at_is_wrong_after_enough_kills() -> None:
+    points = points_of("sqlite")
+    hits = {point.value: 1 for point in points}
+    assert tables(Progress(0, "sqlite", kills=4 * len(points), hits=hits))[1]
+    del hits[points[0].value]
+    assert tables(Progress(0, "sqlite", kills=4 * len(points) - 1, hits=hits))[1]
+    assert not tables(Progress(0, "sqlite", kills=4 * len(points), hits=hits))[1]
