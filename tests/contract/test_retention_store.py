@@ -33,6 +33,7 @@ def play(new_database: Callable[[], str]) -> Play:
             clock = FakeClock()
             store = await Store.open(new_database(), clock=clock, touch=lambda topics: None)
             try:
+                await store.executors.enter("me")
                 await scenario(store, clock)
             finally:
                 await store.close()
