@@ -459,6 +459,21 @@ async def _running(case: Case) -> dict[str, str]:
     return {row["key"]: row["owner"] for row in rows}
 
 
+def test_a_nul_in_what_a_device_says_is_seen_whatever_the_database(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.measuring()
+        (given,) = (await case.speak()).assigned
+        await case.speak(_held(given, message="at a\0b"))
+        device = await case.store.fleet.device("a")
+        assert device is not None
+        assert device.reason == "at a\\x00b"
+        # As JSON it is kept as it was said.
+        error = EdgeconvError(Reason.DEVICE_FAILED, "name\0d")
+        assert await case.store.fleet.fail(given.id, given.token, "device", error)
+
+    play(scenario)
+
+
 # Conversions.
 
 
