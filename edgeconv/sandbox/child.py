@@ -185,8 +185,8 @@ class Child:
         await self._process.wait()
         self._pipes.close()
         self._drain.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._drain
+        # Not itself: a cancellation of the caller could not be told from its own.
+        await asyncio.wait([self._drain])
 
     async def __aenter__(self) -> Self:
         return self
