@@ -97,7 +97,8 @@ class Sweep:
             mine = self._read(await self.engine.standing())
         for job in await ended_jobs(self.tools, mine):
             try:
-                await asyncio.wait_for(self.engine.cancel(job), _CANCEL_S)
+                async with asyncio.timeout(_CANCEL_S):
+                    await self.engine.cancel(job)
             except TimeoutError:
                 _LOG.warning("%s has ended, and its job does not stop yet", job.resource)
         reached(CrashPoint.NEEDLESS_JOBS_ENDED)
