@@ -162,25 +162,26 @@ def _missing(message: Message, prefix: str) -> Iterator[str]:
 
 def _with_nul(message: Message, prefix: str) -> Iterator[str]:
     """Paths of texts with U+0000. Messages that are not ours, such as a status, are not read."""
+    ours = message.DESCRIPTOR.file.package
     for field, value in message.ListFields():
         path = f"{prefix}{field.name}"
         kind = field.message_type
         if kind is not None and kind.GetOptions().map_entry:
             for key, each in value.items():
-                # Not the key itself: it would stand in the refusal.
-                yield from _nul_in(key, path, kind)
-                yield from _nul_in(each, path, kind)
+                # Without the key: it would stand in the refusal.
+                yield from _nul_in(key, path, ours)
+                yield from _nul_in(each, path, ours)
         elif isinstance(value, str | Message):
-            yield from _nul_in(value, path, message.DESCRIPTOR)
+            yield from _nul_in(value, path, ours)
         elif kind is not None or field.cpp_type == field.CPPTYPE_STRING:
             for place, each in enumerate(value):
-                yield from _nul_in(each, f"{path}[{place}]", message.DESCRIPTOR)
+                yield from _nul_in(each, f"{path}[{place}]", ours)
 
 
-def _nul_in(value: object, path: str, within: Descriptor) -> Iterator[str]:
+def _nul_in(value: object, path: str, ours: str) -> Iterator[str]:
     if isinstance(value, str) and "\0" in value:
         yield path
-    elif isinstance(value, Message) and value.DESCRIPTOR.file.package == within.file.package:
+    elif isinstance(value, Message) and value.DESCRIPTOR.file.package == ours:
         yield from _with_nul(value, f"{path}.")
 
 
