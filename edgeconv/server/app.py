@@ -31,6 +31,7 @@ from edgeconv.recipe.toolchain import cpu_class, toolchain
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.probe import walls_here
 from edgeconv.sandbox.walls import Room
+from edgeconv.server.allocator import give_back_what_is_freed
 from edgeconv.server.blobs.blobs import RESERVE_BYTES, Blobs
 from edgeconv.server.blobs.identity import check_identity, identity_of
 from edgeconv.server.changes import QUEUE, Changes
@@ -131,6 +132,7 @@ async def serve(
             FIELD_INVALID when it can't listen there, or must not, or for a bad URL of a
             database; DATABASE_UNAVAILABLE, DATABASE_NEWER, BLOBS_ELSEWHERE, STATE_UNWRITABLE.
     """
+    give_back_what_is_freed()
     if not _is_heard_by_this_machine_alone(settings):
         _check_not_encrypted_is_wanted(settings)
         await _check_walls(settings)

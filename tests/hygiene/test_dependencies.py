@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ def _plain(name: str) -> str:
 
 def test_what_is_imported_is_named_in_the_package_or_an_extra() -> None:
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
-    named = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    named = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     asked_for = {_plain(re.split(r"[^\w.-]", each)[0]) for each in named}
     brought_by = packages_distributions() | _ELSEWHERE
     modules = {name.partition(".")[0] for name in _imported()}
