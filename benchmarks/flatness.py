@@ -54,7 +54,7 @@ def trend(work: Sequence[float], figure: Sequence[float]) -> Trend | None:
     if len(work) < 3 * _BLOCKS or work[0] == work[-1]:
         return None
     cuts = [round(i * len(work) / _BLOCKS) for i in range(_BLOCKS + 1)]
-    spans = [slice(*ends) for ends in pairwise(cuts)]
+    spans = [slice(first, last) for first, last in pairwise(cuts)]
     x = [statistics.median(work[span]) for span in spans]
     y = [statistics.median(figure[span]) for span in spans]
     slope, intercept = statistics.linear_regression(x, y)
