@@ -43,10 +43,11 @@ class Trend:
 
 
 def trend(work: Sequence[float], figure: Sequence[float]) -> Trend | None:
-    """The slope of `figure` over `work` by least squares over the medians of eight blocks.
+    """The slope of `figure` over `work` by least squares over the least of each of eight blocks.
 
-    Looks that follow each other are alike, and would make the interval of a fit to all of them
-    too narrow; blocks of many looks are alike much less.
+    What is under way for a moment comes on top of what stays. Looks that follow each other are
+    alike, and would make the interval of a fit to all of them too narrow; blocks of many looks
+    are alike much less.
 
     Returns:
         None where there are fewer than three looks a block, or no work was done.
@@ -56,7 +57,7 @@ def trend(work: Sequence[float], figure: Sequence[float]) -> Trend | None:
     cuts = [round(i * len(work) / _BLOCKS) for i in range(_BLOCKS + 1)]
     spans = [slice(first, last) for first, last in pairwise(cuts)]
     x = [statistics.median(work[span]) for span in spans]
-    y = [statistics.median(figure[span]) for span in spans]
+    y = [min(figure[span]) for span in spans]
     slope, intercept = statistics.linear_regression(x, y)
     rest = sum((b - slope * a - intercept) ** 2 for a, b in zip(x, y, strict=True))
     about = statistics.variance(x) * (_BLOCKS - 1)

@@ -153,6 +153,7 @@ def summary(
         "descriptors_at_start": looks[0].descriptors,
         "descriptors_at_peak": max(each.descriptors for each in looks),
         "descriptors_at_end": looks[-1].descriptors,
+        "looks": [asdict(each) for each in looks],
     }
 
 

@@ -35,7 +35,7 @@ def test_what_is_imported_is_named_in_the_package_or_an_extra() -> None:
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
     named = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     asked_for = {_plain(re.split(r"[^\w.-]", each)[0]) for each in named}
-    brought_by = packages_distributions() | _ELSEWHERE
+    brought_by = {**packages_distributions(), **_ELSEWHERE}
     modules = {name.partition(".")[0] for name in _imported()}
     missing = {}
     for module in modules - set(sys.stdlib_module_names) - {"edgeconv"}:
