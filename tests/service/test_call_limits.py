@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +222,36 @@ def test_so_many_conversions_may_be_open_and_the_same_call_is_answered_again(pla
         await create("three")
 
     play(CallLimits(conversions=2), scenario)
+
+
+def test_so_many_benchmarks_may_be_open(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        await service.agent().synchronize()
+        model = await service.model()
+        conversion, _ = await service.convert(model, ONE)
+        variant = f"{conversion.name}/variants/fp32.onnx"
+        async with await AsyncClient.connect(
+            service.endpoint.address, service.endpoint.token, patience=Patience(busy_limit_s=0.0)
+        ) as client:
+            first = await client.create_benchmark(variant, "devices/a", request_id="one")
+            # What a conversion brings goes in, and takes room.
+            other = await client.create_conversion(model, recipe=ONE, device_selector="devices/a")
+            async with aclosing(client.watch_conversion(other.name)) as events:
+                async for event in events:
+                    if event.HasField("benchmark_changed"):
+                        break
+            with pytest.raises(EdgeconvError) as caught:
+                await client.create_benchmark(variant, "devices/a")
+            assert caught.value.reason is Reason.LIMIT_REACHED
+            assert caught.value.message == "There is room for 1 benchmarks, and 2 have not ended."
+            assert caught.value.retry_s
+            again = await client.create_benchmark(variant, "devices/a", request_id="one")
+            assert again.name == first.name
+            for each in await client.list_benchmarks():
+                await client.cancel_benchmark(each.name)
+            await client.create_benchmark(variant, "devices/a")
+
+    play(CallLimits(benchmarks=1), scenario)
 
 
 def test_so_many_inspections_may_be_open(play: Play) -> None:

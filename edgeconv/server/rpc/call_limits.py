@@ -37,6 +37,11 @@ class CallLimits:
         4096, "Connections, or half of the descriptors that the server may open."
     )
     conversions: int = _limit(1000, "Conversions that are queued or run (`--queue`).")
+    benchmarks: int = _limit(
+        10_000,
+        "Benchmarks that wait for a device or are measured, before one more can be asked for;"
+        " those that a conversion brings always go in.",
+    )
     inspections: int = _limit(
         1000, "Model versions that wait for inspection or are inspected; as many datasets."
     )
