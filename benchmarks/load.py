@@ -1,6 +1,6 @@
 """Fifty clients at once on one server: how long calls take, who waits, and what is left behind.
 
-    python -m benchmarks.load                  fifty clients for two minutes
+    python -m benchmarks.load                  fifty clients for four minutes
     python -m benchmarks.load --quick          ten clients for fifteen seconds
     python -m benchmarks.load --clients 20 --seconds 60
 
@@ -11,8 +11,8 @@ in a real child behind its walls.
 
 It fails on any error but the documented refusals, on descriptors that are not given back, on
 clients that get no turn, and on memory that is not shown to be flat: over the second half of
-the time, the 95 % interval of its growth for each round must lie below `MAX_SLOPE_BYTES`. Two
-minutes are enough for that on a machine with nothing else to do; else give it more.
+the time, the 95 % interval of its growth for each round must lie below `MAX_SLOPE_BYTES`. Where
+that is undecided, because a slow machine did too few rounds, give it more time.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from benchmarks.other_work import ProcessorTime, in_words, other_processors
 from benchmarks.quick_server import CHILD_IDLE_S
 from benchmarks.server_process import ServerProcess, running_server
 
-MAX_SLOPE_BYTES = 64 * 1024
-"""Of memory per round of a client, in the second half of the time."""
+MAX_SLOPE_BYTES = 128 * 1024
+"""Of memory per round of a client, in the second half of the time: a sixteenth of what a round
+sends on average. Whatever kept the bytes of a model, or of what came of it, is above that."""
 SHORT_S = 60.0
 """What takes no longer says nothing of memory: the first calls load and open what stays."""
 MIN_SHARE = 0.3
@@ -232,7 +233,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Many clients at once on one server.")
     parser.add_argument("--quick", action="store_true", help="ten clients for fifteen seconds")
     parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--json", type=Path, help="where the figures are written")
     arguments = parser.parse_args()
     clients = 10 if arguments.quick else arguments.clients
