@@ -44,6 +44,7 @@ from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
 from edgeconv.server.jobs.runner import ended_jobs, run_job
 from edgeconv.server.jobs.step_time import StepTimes
 from edgeconv.server.jobs.tools import Tools
+from edgeconv.server.others import follow_others
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.retention.collector import Collector
 from edgeconv.server.retention.sweep import RetentionSettings, collect_forever
@@ -163,6 +164,9 @@ async def serve(
         stack.push_async_callback(server.stop, _GRACE_S)
         sweeper = asyncio.create_task(_sweep_forever(tools, bounded, life, settings))
         stack.push_async_callback(_cancelled, sweeper)
+        if settings.database:
+            following = asyncio.create_task(follow_others(tools.changes, store.stamps))
+            stack.push_async_callback(_cancelled, following)
         collecting = asyncio.create_task(collect_forever(collector, settings.retention))
         stack.push_async_callback(_cancelled, collecting)
         ready(write_endpoint(settings.state, address, version=__version__))
