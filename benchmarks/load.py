@@ -1,6 +1,6 @@
 """Fifty clients at once on one server: how long calls take, who waits, and what is left behind.
 
-    python -m benchmarks.load                  fifty clients for two minutes
+    python -m benchmarks.load                  fifty clients for four minutes
     python -m benchmarks.load --quick          ten clients for fifteen seconds
     python -m benchmarks.load --clients 20 --seconds 60
 
@@ -9,8 +9,10 @@ inspection, converts it to two variants, watches, downloads and lists. Some canc
 vanish in the middle of an upload or a watch. Steps are quick ones (`edgeconv.testing`), each
 in a real child behind its walls.
 
-It fails on any error but the documented refusals, on memory that grows with the work that
-is done, on descriptors that are not given back, and on clients that get no turn.
+It fails on any error but the documented refusals, on descriptors that are not given back, on
+clients that get no turn, and on memory that is not shown to be flat: over the second half of
+the time, the 95 % interval of its growth for each round must lie below `MAX_SLOPE_BYTES`. Where
+that is undecided, because a slow machine did too few rounds, give it more time.
 """
 
 from __future__ import annotations
@@ -22,23 +24,28 @@ import json
 import statistics
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.flatness import Trend, Verdict, trend
 from benchmarks.load_clients import Figures, LoadClient
 from benchmarks.other_work import ProcessorTime, in_words, other_processors
 from benchmarks.quick_server import CHILD_IDLE_S
 from benchmarks.server_process import ServerProcess, running_server
 
-MAX_SLOPE_BYTES = 256 * 1024
+MAX_SLOPE_BYTES = 64 * 1024
 """Of memory per round of a client, in the second half of the time."""
+SHORT_S = 60.0
+"""What takes no longer says nothing of memory: the first calls load and open what stays."""
 MIN_SHARE = 0.3
 """Rounds of the client with the fewest, of the median."""
+WHEN = ("start", "peak", "end")
 _LOOK_S = 1.0
+_COLLECT_LOOKS = 5
 _SETTLE_S = 20.0
 
 
@@ -80,6 +87,10 @@ async def load(
         while True:
             await asyncio.sleep(_LOOK_S)
             looks.append(look())
+            if not len(looks) % _COLLECT_LOOKS:
+                # gRPC's own objects keep a closed connection until they are collected, and
+                # with it what the server holds for it. Users are processes that end.
+                gc.collect()
 
     began = asyncio.get_running_loop().time()
     looking = asyncio.create_task(look_on())
@@ -107,19 +118,18 @@ async def settle(server: ServerProcess, descriptors: int) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-def slope(looks: Sequence[Look]) -> float:
-    """Bytes of memory per round in the second half, by least squares."""
+def memory_trend(looks: Sequence[Look]) -> Trend | None:
+    """Bytes of memory per round in the second half; None where that is too little to tell."""
     half = looks[len(looks) // 2 : -1]
-    if len({each.rounds for each in half}) < 2:
-        return 0.0
     rounds = [float(each.rounds) for each in half]
-    return statistics.linear_regression(rounds, [each.resident_bytes for each in half]).slope
+    return trend(rounds, [float(each.resident_bytes) for each in half])
 
 
 def summary(
     figures: Figures, looks: Sequence[Look], clients: int, seconds: float
 ) -> dict[str, Any]:
     """All figures as plain data."""
+    grows = memory_trend(looks) if seconds > SHORT_S else None
     turns = [figures.rounds[number] for number in range(clients)]
     return {
         "clients": clients,
@@ -139,10 +149,11 @@ def summary(
         "memory_at_start_bytes": looks[0].resident_bytes,
         "memory_at_peak_bytes": max(each.resident_bytes for each in looks),
         "memory_at_end_bytes": looks[-1].resident_bytes,
-        "memory_slope_bytes_per_round": slope(looks),
+        "memory_bytes_per_round": grows and asdict(grows),
         "descriptors_at_start": looks[0].descriptors,
         "descriptors_at_peak": max(each.descriptors for each in looks),
         "descriptors_at_end": looks[-1].descriptors,
+        "looks": [asdict(each) for each in looks],
     }
 
 
@@ -152,11 +163,22 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
+def memory_verdict(found: dict[str, Any]) -> tuple[str, str, Verdict]:
+    """(what is asked, what was seen, what that says) of the server's memory."""
+    start, peak, end = (found[f"memory_at_{when}_bytes"] / 2**20 for when in WHEN)
+    sizes = f"{start:.0f} MiB at start, {peak:.0f} at peak, {end:.0f} at end"
+    asked = f"memory grows ≤ {MAX_SLOPE_BYTES // 1024} KiB a round"
+    if found["memory_bytes_per_round"] is None:
+        return asked, sizes, Verdict.UNKNOWN
+    grows = Trend(**found["memory_bytes_per_round"])
+    slope, low, high = (each / 1024 for each in (grows.slope, grows.low, grows.high))
+    seen = f"{slope:.0f} KiB a round, between {low:.0f} and {high:.0f}; {sizes}"
+    return asked, seen, grows.verdict(MAX_SLOPE_BYTES)
+
+
 def verdicts(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """(what is asked, what was seen, whether it held)."""
-    mib = 2**20
+    """(what is asked, what was seen, whether it held), but of memory."""
     neither = found["outcomes"].get("neither succeeded nor cancelled", 0)
-    slope_kib = found["memory_slope_bytes_per_round"] / 1024
     return [
         ("no error but documented refusals", f"{len(found['faults'])}", not found["faults"]),
         ("every conversion succeeded or was cancelled", f"{neither} did neither", not neither),
@@ -164,13 +186,6 @@ def verdicts(found: dict[str, Any]) -> list[tuple[str, str, bool]]:
             f"fewest turns ≥ {MIN_SHARE} of the median's",
             f"{found['fewest_turns']} … {found['median_turns']:.0f} … {found['most_turns']}",
             found["fewest_turns"] >= MIN_SHARE * found["median_turns"],
-        ),
-        (
-            f"memory grows ≤ {MAX_SLOPE_BYTES // 1024} KiB a round",
-            f"{slope_kib:.1f} KiB a round; {found['memory_at_start_bytes'] / mib:.0f} MiB at"
-            f" start, {found['memory_at_peak_bytes'] / mib:.0f} at peak,"
-            f" {found['memory_at_end_bytes'] / mib:.0f} at end",
-            found["memory_slope_bytes_per_round"] <= MAX_SLOPE_BYTES,
         ),
         (
             "descriptors given back",
@@ -204,8 +219,12 @@ def show(console: Console, found: dict[str, Any]) -> bool:
     held = Table("asked", "seen", "")
     for asked, seen, kept in verdicts(found):
         held.add_row(asked, seen, "held" if kept else "MISSED")
+    *memory, judged = memory_verdict(found)
+    held.add_row(*memory, judged.value)
     console.print(held)
-    return all(kept for *_, kept in verdicts(found))
+    # A run that was asked to be short is not blamed for what it can't show.
+    flat = judged is Verdict.FLAT or (judged is Verdict.UNKNOWN and found["seconds"] <= SHORT_S)
+    return flat and all(kept for *_, kept in verdicts(found))
 
 
 def main() -> int:
@@ -213,7 +232,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Many clients at once on one server.")
     parser.add_argument("--quick", action="store_true", help="ten clients for fifteen seconds")
     parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--json", type=Path, help="where the figures are written")
     arguments = parser.parse_args()
     clients = 10 if arguments.quick else arguments.clients

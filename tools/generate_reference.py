@@ -51,15 +51,35 @@ def limits_page() -> str:
         "What callers may have under way at once. A call that finds no room waits in line for a",
         "moment; callers take turns, and one connection gets a quarter of each kind at most. Then",
         "it is refused with `LIMIT_REACHED`, the limit's name in `ErrorInfo.metadata` and the time",
-        "to come again in `RetryInfo`. edgeconv's client does so by itself, for five minutes, and",
-        "says that it does. A call that takes too long ends with `TIME_EXCEEDED`.", "",
+        "to come again in `RetryInfo`. A call that takes too long ends with `TIME_EXCEEDED`.", "",
         "| limit | default | |", "|---|---|---|",
     ]  # fmt: skip
     lines += [
         f"| `{name}` | {default:,} | {escape(words)} |"
         for name, (default, words) in limit_words().items()
     ]
+    lines += ["", *_TRIED_AGAIN]
     return "\n".join([*lines, ""])
+
+
+_TRIED_AGAIN = """## When edgeconv's client makes a call again
+
+By itself, and it says so (`Patience` sets other times):
+
+| what came | which calls | for how long |
+|---|---|---|
+| `LIMIT_REACHED` with a time to come again | all: nothing was done | five minutes of pauses |
+| `DATABASE_UNAVAILABLE` | all: see below | a minute by the clock, after the first such answer |
+| no answer: `SERVER_UNREACHABLE` | uploads, downloads, watches | a minute of pauses |
+
+Making a call twice does no harm. Reads change nothing; what is created has a `request_id`, and the
+same one gives the same resource; to cancel, drain or resume what already is has no effect. A
+deletion that finds nothing after a try that ended in `DATABASE_UNAVAILABLE` counts as done: that
+try may have been committed before its answer was lost. A single call that got no answer at all is
+not made again by itself: make it again with the same `request_id`.
+
+A caller with a deadline of its own, as `asyncio.timeout` sets one, sees `TimeoutError` at that
+time, also in a pause; what it asked for may be done all the same.""".splitlines()
 
 
 def steps_page() -> str:

@@ -126,6 +126,8 @@ def client_of(endpoint: Endpoint) -> Client:
     def tell(error: EdgeconvError | None) -> None:
         if error is None:
             terminal.say(f"The server at {endpoint.address} answers again.", style="green")
+        elif error.reason is Reason.DATABASE_UNAVAILABLE:
+            terminal.say(f"{error.message} Trying again for a minute …", style="yellow")
         elif error.retry_s:
             full = error.reason is Reason.LIMIT_REACHED
             busy = f"The server at {endpoint.address} is busy: " if full else ""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from asyncio.subprocess import Process
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,6 +31,7 @@ _AGENT_STARTS = 5
 _AGENT_PAUSE_S = 1.0
 _AGENT_STOP_S = 15.0
 _LOOK_S = 0.2
+_START_END_S = 1.0
 
 
 async def run_service(
@@ -67,14 +69,31 @@ async def run_service(
             unused = asyncio.create_task(_until_unused(settings.state, asked))
             stack.callback(unused.cancel)
         companion = asyncio.create_task(accompany())
+        starting = asyncio.create_task(_end_a_start(asked, listening))
         try:
             await serve(settings, ready=listening.set_result, stop=stop)
         finally:
+            # First: a start that failed ends by itself, and tells why.
+            starting.cancel()
             asked.set()
             if not listening.done():
                 companion.cancel()
             await asyncio.wait([companion])
         companion.result()
+
+
+async def _end_a_start(asked: asyncio.Event, listening: asyncio.Future[Endpoint]) -> None:
+    """Ends the process soon when it is asked to before it has taken a call.
+
+    A database that does not answer can hold up a start, in threads that can't be broken off.
+    Nothing is lost: no job has begun, and the next start sweeps what this one left.
+    """
+    await asked.wait()
+    if not listening.done():
+        # A thread, for the event loop's end waits for those others. It goes with the process.
+        force = threading.Timer(_START_END_S, os._exit, [0])
+        force.daemon = True
+        force.start()
 
 
 async def _until_unused(state: Path, asked: asyncio.Event) -> None:

@@ -36,7 +36,9 @@ class AsyncClient(CatalogCalls):
 
     Every method raises `EdgeconvError`: what the server refused, or SERVER_UNREACHABLE.
     Uploads, downloads and watches go on by themselves when the server comes back in time.
-    A call for which the server has no room is made again when it says so.
+    A call for which the server has no room, or whose server has lost its database, is made
+    again when it says so: five minutes, or one, or as its `Patience` says. `asyncio.timeout`
+    ends that earlier, with TimeoutError; what was asked for may be done all the same.
     """
 
     def __init__(self, wire: Wire, *, patience: Patience | None = None) -> None:

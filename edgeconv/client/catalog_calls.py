@@ -97,7 +97,8 @@ class CatalogCalls:
     async def delete_model_version(self, name: str) -> None:
         """Forgets a version."""
         request = models_pb2.DeleteModelVersionRequest(name=name)
-        await self._wire.unary(self._models.DeleteModelVersion, request)
+        gone = models_pb2.DeleteModelVersionResponse()
+        await self._wire.unary(self._models.DeleteModelVersion, request, gone=gone)
 
     async def get_dataset(self, name: str) -> datasets_pb2.Dataset:
         """A dataset."""
@@ -117,7 +118,8 @@ class CatalogCalls:
     async def delete_dataset(self, name: str) -> None:
         """Forgets a dataset."""
         request = datasets_pb2.DeleteDatasetRequest(name=name)
-        await self._wire.unary(self._datasets.DeleteDataset, request)
+        gone = datasets_pb2.DeleteDatasetResponse()
+        await self._wire.unary(self._datasets.DeleteDataset, request, gone=gone)
 
     async def get_conversion(self, name: str) -> conversions_pb2.Conversion:
         """A conversion with its variants, steps and benchmarks."""
@@ -209,7 +211,8 @@ class CatalogCalls:
     async def delete_device(self, name: str) -> None:
         """Forgets a device; its agent may register it again."""
         request = devices_pb2.DeleteDeviceRequest(name=name)
-        await self._wire.unary(self._devices.DeleteDevice, request)
+        gone = devices_pb2.DeleteDeviceResponse()
+        await self._wire.unary(self._devices.DeleteDevice, request, gone=gone)
 
     async def create_benchmark(
         self,

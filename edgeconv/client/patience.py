@@ -17,11 +17,14 @@ class Patience:
     Attributes:
         first_s: First pause in seconds.
         longest_s: No pause is longer.
-        limit_s: Sum of the pauses after which the server counts as gone.
+        limit_s: Sum of the pauses after which the server counts as gone; where only its
+            database is lost, the time since it said so first.
         tries: Pauses taken since the last success.
         waited_s: Their sum.
         busy_limit_s: How long in all a call is tried again for which the server has no room.
         busy_s: Pauses of that kind since the last success, in seconds.
+        outage_since_s: When the server said first, since the last success, that its database
+            is lost; a time of the event loop.
         news: Who is told that the server was lost or answers again.
     """
 
@@ -32,6 +35,7 @@ class Patience:
     waited_s: float = 0.0
     busy_limit_s: float = 300.0
     busy_s: float = 0.0
+    outage_since_s: float | None = None
     news: ServerNews | None = None
 
     @property
@@ -61,7 +65,7 @@ class Patience:
     def renewed(self) -> Patience:
         """Patience after the server answered."""
         self.tell_back()
-        return replace(self, tries=0, waited_s=0.0, busy_s=0.0)
+        return replace(self, tries=0, waited_s=0.0, busy_s=0.0, outage_since_s=None)
 
 
 async def rest(error: EdgeconvError, patience: Patience) -> Patience:
@@ -70,6 +74,8 @@ async def rest(error: EdgeconvError, patience: Patience) -> Patience:
     Raises:
         EdgeconvError: `error` itself, when another try would not help or patience has ended.
     """
+    if error.reason is Reason.DATABASE_UNAVAILABLE:
+        return await _rest_in_outage(error, patience)
     if error.retry_s:
         return await _rest_while_busy(error, patience)
     if error.reason is not Reason.SERVER_UNREACHABLE or patience.pause_s is None:
@@ -79,9 +85,27 @@ async def rest(error: EdgeconvError, patience: Patience) -> Patience:
     return patience.after_pause()
 
 
+async def _rest_in_outage(error: EdgeconvError, patience: Patience) -> Patience:
+    """By the clock: such a server takes its time for each refusal."""
+    now_s = asyncio.get_running_loop().time()
+    since_s = now_s if patience.outage_since_s is None else patience.outage_since_s
+    pause_s = _apart(error.retry_s or patience.longest_s)
+    if now_s + pause_s - since_s > patience.limit_s:
+        if patience.outage_since_s is not None:
+            error.fix = f"It was tried again for {now_s - since_s:.0f} s. {error.fix}"
+        raise error
+    patience.tell_lost(error)
+    await asyncio.sleep(pause_s)
+    return replace(patience, outage_since_s=since_s)
+
+
+def _apart(pause_s: float) -> float:
+    """Those who were refused together had better not come back together."""
+    return pause_s * random.uniform(1.0, 1.25)
+
+
 async def _rest_while_busy(error: EdgeconvError, patience: Patience) -> Patience:
-    # Those who were refused together had better not come back together.
-    pause_s = error.retry_s * random.uniform(1.0, 1.25)
+    pause_s = _apart(error.retry_s)
     if patience.busy_s + pause_s > patience.busy_limit_s:
         if patience.busy_s:
             error.fix = (

@@ -1,4 +1,4 @@
-"""Says that a server was lost or is busy, and that it answers again."""
+"""Says that a server or its database was lost, or that it is busy, and that it answers again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class ServerNews:
     """Tells each loss and each return once, however many calls see it.
 
     Args:
-        tell: Told SERVER_UNREACHABLE when the server was lost and is tried again, the
-            refusal when it has no room for a call and is tried again, at most twice a
-            minute, and None when one that was lost answers again. It runs on the client's
-            event loop.
+        tell: Told SERVER_UNREACHABLE when the server was lost and is tried again,
+            DATABASE_UNAVAILABLE when its database was, the refusal when it has no room for
+            a call and is tried again, at most twice a minute, and None when what was lost
+            answers again. It runs on the client's event loop.
         now_s: A clock that never goes back.
     """
 
@@ -32,7 +32,7 @@ class ServerNews:
         self._told_busy_s: float | None = None
 
     def lost(self, error: EdgeconvError) -> None:
-        """A call found the server gone, and will try again."""
+        """A call found the server or its database gone, and will try again."""
         if not self._is_lost:
             self._is_lost = True
             self._tell(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,9 @@ Progress = Callable[[int, int], None]
 """Told (bytes done, bytes in all)."""
 
 _PARTS_IN_FLIGHT = 3
+_SLOW_TRIES = 3
+_TOO_SLOW = "upload_rate"
+"""The server's limit that an upload meets which is too slow."""
 
 
 class FileTransfer:
@@ -28,6 +32,8 @@ class FileTransfer:
     def __init__(self, wire: Wire, *, patience: Patience | None = None) -> None:
         self._wire = wire
         self._patience = patience or Patience()
+        self._one_by_one = False
+        self._alone = asyncio.Lock()
         self._stub: files_pb2_grpc.FileServiceAsyncStub = files_pb2_grpc.FileServiceStub(
             wire.channel
         )
@@ -109,17 +115,31 @@ class FileTransfer:
     async def _send_part(
         self, part: files_pb2.Part, data: bytes, slots: asyncio.Semaphore, meter: _Meter
     ) -> None:
-        patience = self._patience
         try:
-            while True:
-                try:
-                    await self._send_if_missing(part, data)
-                    break
-                except EdgeconvError as error:
-                    patience = await rest(error, patience)
+            await self._send_fast_enough(part, data)
             meter.add(part.size_bytes)
         finally:
             slots.release()
+
+    async def _send_fast_enough(self, part: files_pb2.Part, data: bytes) -> None:
+        """Parts that go up side by side share the line: where it is too slow for that, they
+        go one after another from then on."""
+        for tries_left in reversed(range(_SLOW_TRIES)):
+            try:
+                async with self._alone if self._one_by_one else nullcontext():
+                    return await self._send_in_the_end(part, data)
+            except EdgeconvError as error:
+                if error.metadata.get("limit") != _TOO_SLOW or not tries_left:
+                    raise
+                self._one_by_one = True
+
+    async def _send_in_the_end(self, part: files_pb2.Part, data: bytes) -> None:
+        patience = self._patience
+        while True:
+            try:
+                return await self._send_if_missing(part, data)
+            except EdgeconvError as error:
+                patience = await rest(error, patience)
 
     async def _send_if_missing(self, part: files_pb2.Part, data: bytes) -> None:
         request = files_pb2.FindMissingPartsRequest(parts=[part])

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import grpc
 
+from edgeconv.base.errors import Reason
 from edgeconv.client.patience import Patience, rest
 from edgeconv.client.rpc_errors import from_rpc_error, unreachable
 
@@ -26,13 +27,13 @@ class Wire:
     """Calls to one server. Use inside one event loop; `close` it at the end.
 
     Args:
-        patience: How long a call is tried again for which the server has no room. Without it
-            such a refusal is raised.
+        patience: How long a call is tried again for which the server has no room, or whose
+            server has lost its database. Without it such a refusal is raised.
     """
 
     def __init__(self, address: str, token: str, patience: Patience | None = None) -> None:
         self.address = address
-        self._patience = patience or Patience(busy_limit_s=0.0)
+        self._patience = patience or Patience(limit_s=0.0, busy_limit_s=0.0)
         self.channel = grpc.aio.insecure_channel(address, options=_options(address))
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
 
@@ -54,24 +55,36 @@ class Wire:
         request: Request,
         *,
         deadline_s: float = UNARY_DEADLINE_S,
+        gone: Response | None = None,
     ) -> Response:
         """One request, one answer.
 
+        All calls may be made twice: what is created has a request's id.
+
         Args:
             deadline_s: Of each try.
+            gone: The answer of a deletion that finds nothing after a try of which it is not
+                known whether it was done.
 
         Raises:
             EdgeconvError: what the server sent, or SERVER_UNREACHABLE.
         """
-        patience = self._patience
+        patience, in_doubt = self._patience, False
         while True:
             try:
-                return await method(request, timeout=deadline_s, metadata=self._metadata)
+                answer = await method(request, timeout=deadline_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as error:
                 found = from_rpc_error(error, self.address)
+            else:
+                patience.tell_back()
+                return answer
+            if gone is not None and in_doubt and found.reason is Reason.NOT_FOUND:
+                patience.tell_back()
+                return gone
             if not found.retry_s:
                 raise found
-            # It was refused before anything was done.
+            # A lost database may have committed and not said so; one who has no room does nothing.
+            in_doubt |= found.reason is Reason.DATABASE_UNAVAILABLE
             patience = await rest(found, patience)
 
     async def send(

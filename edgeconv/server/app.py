@@ -31,6 +31,7 @@ from edgeconv.recipe.toolchain import cpu_class, toolchain
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.probe import walls_here
 from edgeconv.sandbox.walls import Room
+from edgeconv.server.allocator import give_back_what_is_freed
 from edgeconv.server.blobs.blobs import RESERVE_BYTES, Blobs
 from edgeconv.server.blobs.identity import check_identity, identity_of
 from edgeconv.server.changes import QUEUE, Changes
@@ -43,6 +44,7 @@ from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
 from edgeconv.server.jobs.runner import run_job
 from edgeconv.server.jobs.step_time import StepTimes
 from edgeconv.server.jobs.tools import Tools
+from edgeconv.server.others import follow_others
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.retention.collector import Collector
 from edgeconv.server.retention.sweep import RetentionSettings, collect_forever
@@ -132,6 +134,7 @@ async def serve(
             FIELD_INVALID when it can't listen there, or must not, or for a bad URL of a
             database; DATABASE_UNAVAILABLE, DATABASE_NEWER, BLOBS_ELSEWHERE, STATE_UNWRITABLE.
     """
+    give_back_what_is_freed()
     if not _is_heard_by_this_machine_alone(settings):
         _check_not_encrypted_is_wanted(settings)
         await _check_walls(settings)
@@ -163,6 +166,9 @@ async def serve(
         sweep = Sweep(tools, bounded, life, settings.no_device_s)
         sweeper = asyncio.create_task(sweep.go_on(settings.sweep_s))
         stack.push_async_callback(_cancelled, sweeper)
+        if settings.database:
+            following = asyncio.create_task(follow_others(tools.changes, store.stamps))
+            stack.push_async_callback(_cancelled, following)
         collecting = asyncio.create_task(collect_forever(collector, settings.retention))
         stack.push_async_callback(_cancelled, collecting)
         ready(write_endpoint(settings.state, address, version=__version__))

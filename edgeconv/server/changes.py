@@ -27,6 +27,10 @@ class Changes:
             for event in self._waiting.get(topic, ()):
                 event.set()
 
+    def topics(self) -> list[str]:
+        """What is watched now."""
+        return list(self._waiting)
+
     @contextmanager
     def watching(self, *topics: str) -> Iterator[Watch]:
         """A watch on topics. Clear it, look at the store, then wait: nothing is missed."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,36 @@ def test_so_many_conversions_may_be_open_and_the_same_call_is_answered_again(pla
     play(CallLimits(conversions=2), scenario)
 
 
+def test_so_many_benchmarks_may_be_open(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        await service.agent().synchronize()
+        model = await service.model()
+        conversion, _ = await service.convert(model, ONE)
+        variant = f"{conversion.name}/variants/fp32.onnx"
+        async with await AsyncClient.connect(
+            service.endpoint.address, service.endpoint.token, patience=Patience(busy_limit_s=0.0)
+        ) as client:
+            first = await client.create_benchmark(variant, "devices/a", request_id="one")
+            # What a conversion brings goes in, and takes room.
+            other = await client.create_conversion(model, recipe=ONE, device_selector="devices/a")
+            async with aclosing(client.watch_conversion(other.name)) as events:
+                async for event in events:
+                    if event.HasField("benchmark_changed"):
+                        break
+            with pytest.raises(EdgeconvError) as caught:
+                await client.create_benchmark(variant, "devices/a")
+            assert caught.value.reason is Reason.LIMIT_REACHED
+            assert caught.value.message == "There is room for 1 benchmarks, and 2 have not ended."
+            assert caught.value.retry_s
+            again = await client.create_benchmark(variant, "devices/a", request_id="one")
+            assert again.name == first.name
+            for each in await client.list_benchmarks():
+                await client.cancel_benchmark(each.name)
+            await client.create_benchmark(variant, "devices/a")
+
+    play(CallLimits(benchmarks=1), scenario)
+
+
 def test_so_many_inspections_may_be_open(play: Play) -> None:
     async def scenario(service: QuickService) -> None:
         gate = service.folder / "gate"
@@ -267,6 +297,72 @@ def test_an_upload_that_drips_is_ended_too(play: Play) -> None:
         assert "longer than 0.5 s" in error.message
 
     play(CallLimits(transfer_s=0.5), scenario)
+
+
+def test_an_upload_that_brings_too_little_is_ended_and_its_place_is_free(play: Play) -> None:
+    async def scenario(service: QuickService) -> None:
+        async def drip() -> AsyncIterator[files_pb2.UploadPartRequest]:
+            part = files_pb2.Part(digest=digest_bytes(b"x"), size_bytes=32 * MIB)
+            yield files_pb2.UploadPartRequest(header=part)
+            while True:
+                yield files_pb2.UploadPartRequest(data=bytes(100))
+                await asyncio.sleep(0.01)
+
+        async with connection(service) as one, connection(service) as two:
+            stub = files_pb2_grpc.FileServiceStub(one)
+            error = await refusal(stub.UploadPart(drip(), metadata=service.metadata))
+            assert error.reason is Reason.TIME_EXCEEDED
+            assert "less than 64 KiB/s for 0.5 s" in error.message
+            assert error.metadata["limit"] == "upload_rate"
+            await Upload(service, two, 3 * MIB).end()
+
+    play(CallLimits(uploads=1, upload_rate=64 * 1024, upload_window_s=0.5), scenario)
+
+
+def test_a_client_on_a_slow_line_sends_parts_one_after_another(play: Play, tmp_path: Path) -> None:
+    """The line carries one part fast enough, and not three side by side."""
+
+    async def scenario(service: QuickService) -> None:
+        paths = [tmp_path / f"{number}.bin" for number in range(3)]
+        for path in paths:
+            path.write_bytes(os.urandom(3 * MIB))
+        async with (
+            slow_line(service, 3 * MIB) as address,
+            await AsyncClient.connect(address, service.endpoint.token) as client,
+        ):
+            sent = await asyncio.gather(*(client.upload([path]) for path in paths))
+        assert [file.name for (file,) in sent] == ["0.bin", "1.bin", "2.bin"]
+
+    play(CallLimits(upload_rate=1_300_000, upload_window_s=2.0), scenario)
+
+
+@asynccontextmanager
+async def slow_line(service: QuickService, rate: int) -> AsyncIterator[str]:
+    """The address of a line to the server that carries so many bytes a second to it."""
+    host, _, port = service.endpoint.address.rpartition(":")
+
+    async def carry(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate: float
+    ) -> None:
+        clock = asyncio.get_running_loop().time
+        free_s = clock()
+        while data := await reader.read(64 * 1024):
+            free_s = max(free_s, clock()) + len(data) / rate
+            # Time is what a line is made of.
+            await asyncio.sleep(free_s - clock())
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        with suppress(OSError):
+            await asyncio.gather(
+                carry(reader, far_writer, rate), carry(far_reader, writer, float("inf"))
+            )
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as line:
+        yield f"127.0.0.1:{line.sockets[0].getsockname()[1]}"
 
 
 @pytest.mark.parametrize(

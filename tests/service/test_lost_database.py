@@ -52,7 +52,7 @@ BOUND_S = LIMITS.answer_s + 5
 async def _service(folder: Path, database: str) -> AsyncIterator[QuickService]:
     async with quick_service(
         folder, database=database, blobs=folder / "blobs", time_limits=LIMITS, sweep_s=0.2,
-        executor_dead_s=DEAD_S, patience=Patience(busy_limit_s=0.0),
+        executor_dead_s=DEAD_S, patience=Patience(limit_s=0.0),
     ) as service:  # fmt: skip
         yield service
 
@@ -171,7 +171,7 @@ async def _process(
         endpoint = read_endpoint(folder / name)
         assert endpoint is not None
         async with await AsyncClient.connect(
-            endpoint.address, endpoint.token, patience=Patience(busy_limit_s=0.0)
+            endpoint.address, endpoint.token, patience=Patience(limit_s=0.0)
         ) as client:
             yield process, QuickService(folder, endpoint, client, None)  # type: ignore[arg-type]
     finally:
@@ -230,7 +230,7 @@ def test_an_embedded_database_that_another_process_has_locked_is_waited_for(
     async def scenario() -> None:
         limits = TimeLimits(lock_s=0.3, again_s=0.2, answer_s=3)
         async with quick_service(
-            tmp_path, time_limits=limits, sweep_s=0.1, patience=Patience(busy_limit_s=0.0)
+            tmp_path, time_limits=limits, sweep_s=0.1, patience=Patience(limit_s=0.0)
         ) as service:
             model = await service.model(gates={"fp16": str(gate)})
             made = await service.client.create_conversion(model, recipe=TWO)

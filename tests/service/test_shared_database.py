@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.state_folder import read_endpoint
 from edgeconv.client.aio import AsyncClient
 from edgeconv.server.app import ServerSettings
+from edgeconv.server.store.store import Store
 from edgeconv.testing.postgresql import Cluster
 from edgeconv.testing.running_server import QuickService, quick_service, running_server
 from edgeconv.v1 import conversions_pb2
 
+WATCHED_S = 2.5
+"""Half of what it takes a watcher that is told nothing to look by itself, and time to look."""
 ONE = "version: 1\ntargets: [onnx]\nvariants: {fp32: {}}"
 
 
@@ -158,3 +162,49 @@ def test_a_url_that_is_refused_is_not_quoted(tmp_path: Path, url: str, reason: R
     error = asyncio.run(scenario())
     assert error.reason is reason
     assert "geheim" not in f"{error} {error.metadata} {error.__cause__}"
+
+
+def test_a_watcher_is_soon_told_what_another_server_has_changed(
+    tmp_path: Path, database: str
+) -> None:
+    async def scenario() -> None:
+        async with quick_service(tmp_path, database=database, blobs=tmp_path / "blobs") as service:
+            model = await service.model(gates={"reference": str(tmp_path / "never")})
+            made = await service.client.create_conversion(model, recipe=ONE)
+            # As another server does it: nobody in this process is told.
+            other = await Store.open(database, touch=lambda _: None)
+            try:
+                async with aclosing(service.client.watch_conversion(made.name)) as events:
+                    async for event in events:
+                        if event.HasField("step_changed"):
+                            break
+                    began = time.monotonic()
+                    await other.conversions.cancel(made.name.partition("/")[2])
+                    async for event in events:
+                        last = event
+            finally:
+                await other.close()
+            assert last.state_changed.state == conversions_pb2.CONVERSION_STATE_CANCELLED
+            assert time.monotonic() - began < WATCHED_S
+
+    asyncio.run(scenario())
+
+
+def test_stamps_tell_of_what_is_there_and_nothing_else(tmp_path: Path, database: str) -> None:
+    async def scenario() -> None:
+        async with quick_service(tmp_path, database=database, blobs=tmp_path / "blobs") as service:
+            model = await service.model()
+            made, events = await service.convert(model, ONE)
+            data = await service.dataset("d", x=("float32", [8, 4]))
+            await service.client.wait_dataset(data)
+            store = await Store.open(database, touch=lambda _: None)
+            try:
+                names = [model, made.name, data, "conversions/none", "models/m/versions/latest"]
+                assert await store.stamps.read(names) == {
+                    model: "ready", made.name: str(events[-1].sequence), data: "ready",
+                }  # fmt: skip
+                assert await store.stamps.read([]) == {}
+            finally:
+                await store.close()
+
+    asyncio.run(scenario())

@@ -57,7 +57,7 @@ class BenchmarkService(benchmarks_pb2_grpc.BenchmarkServiceServicer):
             view.conversion, variant, request.device_selector.strip(), asdict(options),
             samples, outputs,
         )  # fmt: skip
-        benchmark = await store.fleet.create(new, call)
+        benchmark = await store.fleet.create(new, call, self._tools.gates.benchmarks)
         reached(CrashPoint.BENCHMARK_CREATED)
         return benchmarks_pb2.CreateBenchmarkResponse(
             benchmark=messages.benchmark(await self._read(benchmark))

@@ -24,6 +24,12 @@ class CallLimits:
     lists: int = _limit(4, "Pages of lists.")
     uploads: int = _limit(16, "Parts of files that come in; as many again of agents' results.")
     upload_bytes: int = _limit(256 * MIB, "Bytes of these parts together: they are in memory.")
+    upload_rate: int = _limit(
+        32 * 1024, "Bytes a second that a part brings at least, over `upload_window_s`."
+    )
+    upload_window_s: float = _limit(
+        30.0, "Seconds over which that is asked; one that brings less is ended, and sent anew."
+    )
     downloads: int = _limit(32, "Files that are read; as many again by agents.")
     watches: int = _limit(1000, "Watches of conversions, model versions and datasets.")
     agents: int = _limit(1000, "Agents that wait for work.")
@@ -31,6 +37,11 @@ class CallLimits:
         4096, "Connections, or half of the descriptors that the server may open."
     )
     conversions: int = _limit(1000, "Conversions that are queued or run (`--queue`).")
+    benchmarks: int = _limit(
+        10_000,
+        "Benchmarks that wait for a device or are measured, before one more can be asked for;"
+        " those that a conversion brings always go in.",
+    )
     inspections: int = _limit(
         1000, "Model versions that wait for inspection or are inspected; as many datasets."
     )

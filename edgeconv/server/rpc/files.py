@@ -12,7 +12,7 @@ from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.records import FileRecord, Files
 from edgeconv.server.rpc.bundles import MAX_PARTS, check_part
 from edgeconv.server.rpc.fields import PRINCIPAL, refuse
-from edgeconv.server.rpc.incoming import read_data, read_header
+from edgeconv.server.rpc.incoming import fast_enough, read_data, read_header
 from edgeconv.server.rpc.models import version_number
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.v1 import files_pb2, files_pb2_grpc
@@ -50,8 +50,9 @@ class FileService(files_pb2_grpc.FileServiceServicer):
         messages = aiter(request_iterator)
         part = check_part(await read_header(messages), "header")
         await asyncio.to_thread(self._tools.blobs.check_room, part.size_bytes)
+        prompt = fast_enough(messages, self._tools.gates.limits)
         async with self._tools.gates.room_for(part.size_bytes):
-            await self._tools.blobs.put(part, read_data(messages))
+            await self._tools.blobs.put(part, read_data(prompt))
         reached(CrashPoint.PART_STORED)
         await self._tools.store.senders.add(PRINCIPAL.get(), part.digest, part.size_bytes)
         reached(CrashPoint.PART_KNOWN)

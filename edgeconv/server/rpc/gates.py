@@ -109,6 +109,7 @@ class Gates:
         self.conversions = Quota("conversions", "conversions", limits.conversions)
         self.models = Quota("inspections of models", "inspections", limits.inspections)
         self.datasets = Quota("inspections of datasets", "inspections", limits.inspections)
+        self.benchmarks = Quota("benchmarks", "benchmarks", limits.benchmarks)
         self._upload_mib = gate("upload_bytes", "MiB of uploads", limits.upload_bytes // MIB, 2.0)
         self.looks = asyncio.Semaphore(_LOOKS)
         """For watchers that look at the store: others get their turn between them."""

@@ -20,6 +20,7 @@ from edgeconv.server.records import (
 )
 from edgeconv.server.store.agents import AgentDevice, Word, admit_agent
 from edgeconv.server.store.benchmarks import (
+    OPEN,
     NewBenchmark,
     end_benchmark,
     insert_benchmark,
@@ -42,6 +43,7 @@ from edgeconv.server.store.devices import (
     set_device,
     set_offline,
 )
+from edgeconv.server.store.quota import Quota
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
 from edgeconv.server.store.tables import benchmark_files, benchmarks, devices
 
@@ -208,14 +210,19 @@ class Fleet:
         return True
 
     @transaction
-    def create(self, tx: Transaction, new: NewBenchmark, request: Request) -> str:
+    def create(
+        self, tx: Transaction, new: NewBenchmark, request: Request, quota: Quota | None = None
+    ) -> str:
         """Queues a benchmark that a caller asked for, and gives its id.
 
         Raises:
-            EdgeconvError: COLLECTED when the variant's files were removed by retention.
+            EdgeconvError: LIMIT_REACHED when there is no room for one more; COLLECTED when the
+                variant's files were removed by retention.
         """
         if earlier := earlier_result(tx, request):
             return earlier
+        if quota is not None:
+            quota.check(tx, benchmarks.c.state, OPEN)
         use_files(tx, new.conversion.id)
         made = insert_benchmark(tx, new)
         remember_result(tx, request, made)

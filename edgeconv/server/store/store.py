@@ -24,6 +24,7 @@ from edgeconv.server.store.outages import outage_of
 from edgeconv.server.store.retention import Retention
 from edgeconv.server.store.schema import finish, upgrade
 from edgeconv.server.store.senders import Senders
+from edgeconv.server.store.stamps import Stamps
 from edgeconv.server.store.steps import Steps
 from edgeconv.server.store.urls import shown
 
@@ -42,6 +43,7 @@ class Store:
     executors: Executors
     installation: Installation
     retention: Retention
+    stamps: Stamps
 
     @classmethod
     async def open(
@@ -92,6 +94,7 @@ class Store:
             Executors(database),
             Installation(database),
             Retention(database),
+            Stamps(database),
         )
 
     def patient(self) -> Self:
