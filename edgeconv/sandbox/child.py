@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -17,11 +18,17 @@ from typing import Any, Self
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.channel import MAX_LINE_BYTES, parse_message
 from edgeconv.sandbox.limits import Limits
+from edgeconv.sandbox.usage import Usage, count_threads, measure
 from edgeconv.sandbox.walls import Room, Walls
+
+_LOG = logging.getLogger(__name__)
 
 _STDERR_TAIL_BYTES = 8192
 _LAST_WORDS_S = 2.0
 _LONG_LINE_BYTES = 64 * 1024
+_BETWEEN_COUNTS_S, _BETWEEN_LOOKS_S = 0.2, 1.0
+_LOOKING_SHARE = 0.1
+"""Of a processor, at most, that looking at a full folder takes."""
 _SYSTEM_COUNTERS = Path("/proc/vmstat")
 
 OUT_OF_MEMORY = "out of memory"
@@ -40,8 +47,14 @@ class Child:
         process: Process,
         pipes: _Pipes,
         oom_kills_before: int,
+        folder: Path,
+        limits: Limits,
     ) -> None:
         self._process = process
+        self._folder = folder
+        self._limits = limits
+        self._beyond: EdgeconvError | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._pipes = pipes
         self._reader = pipes.reader
         self._writer = pipes.writer
@@ -81,6 +94,7 @@ class Child:
         parent_read, child_write = os.pipe()
         parent_errors, child_errors = os.pipe()
         oom_kills = _oom_kills()
+        limits = limits or Limits()
         pipes = await _Pipes.open(parent_read, parent_write, parent_errors)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -100,12 +114,10 @@ class Child:
         finally:
             for descriptor in (child_read, child_write, child_errors):
                 os.close(descriptor)
-        child = cls(process, pipes, oom_kills)
+        child = cls(process, pipes, oom_kills, folder, limits)
         try:
             told = room.to_json() if room else None
-            await child.send(
-                {"entry": entry, "limits": (limits or Limits()).to_json(), "room": told}
-            )
+            await child.send({"entry": entry, "limits": limits.to_json(), "room": told})
         except BaseException:
             await child.kill()
             raise
@@ -178,15 +190,69 @@ class Child:
         except ValueError as error:
             raise await self.accuse(str(error)) from None
 
-    async def kill(self) -> None:
-        """Ends the child and all its descendants, and waits until it is gone."""
+    def watch(self) -> None:
+        """Ends it, from now on, when it takes more of disk, files or threads than it may.
+
+        No kernel holds these limits for a single process. What waits for its next message
+        gets the error.
+        """
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._keep_looking())
+
+    async def look(self) -> Usage:
+        """What it has taken by now.
+
+        Raises:
+            EdgeconvError: LIMIT_EXCEEDED when that is more than it may; it is ended then.
+        """
+        usage = await asyncio.to_thread(measure, self.pid, self._folder, self._limits)
+        self._judge(usage)
+        if self._beyond is not None:
+            await self.kill()
+            raise self._beyond
+        return usage
+
+    async def _keep_looking(self) -> None:
+        running = asyncio.get_running_loop()
+        next_look_s = running.time()
+        while self.alive and self._beyond is None:
+            self._judge(Usage(threads=count_threads(self.pid)))
+            if (began_s := running.time()) >= next_look_s:
+                await self._look_and_judge()
+                took_s = running.time() - began_s
+                next_look_s = running.time() + max(_BETWEEN_LOOKS_S, took_s / _LOOKING_SHARE)
+            await asyncio.sleep(_BETWEEN_COUNTS_S)
+
+    async def _look_and_judge(self) -> None:
+        try:
+            self._judge(await asyncio.to_thread(measure, self.pid, self._folder, self._limits))
+        except OSError:
+            # For want of descriptors, say; the next look may find them.
+            _LOG.exception("what child %d takes could not be seen", self.pid)
+
+    def _judge(self, usage: Usage) -> None:
+        """Kills it when it is beyond a limit."""
+        beyond = usage.beyond(self._limits)
+        if beyond is None or self._beyond is not None or not self.alive:
+            return
+        limit, words = beyond
+        self._beyond = EdgeconvError(Reason.LIMIT_EXCEEDED, f"It needed {words}.", limit=limit)
+        self._signal()
+
+    def _signal(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def kill(self) -> None:
+        """Ends the child and all its descendants, and waits until it is gone."""
+        self._signal()
         await self._process.wait()
         self._pipes.close()
-        self._drain.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._drain
+        for task in (self._drain, self._watch):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
     async def __aenter__(self) -> Self:
         return self
@@ -202,6 +268,8 @@ class Child:
         """Why there is no message; ends a child that closed the channel and lives on."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), _LAST_WORDS_S)
+        if self._beyond is not None:
+            return self._beyond
         if self.alive:
             await self.kill()
             return self._accuse("closed its channel and did not end")
