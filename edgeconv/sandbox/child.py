@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.channel import MAX_LINE_BYTES, parse_message
+from edgeconv.sandbox.chatter import Chatter
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.usage import Usage, count_threads, measure
 from edgeconv.sandbox.walls import Room, Walls
@@ -24,6 +25,8 @@ from edgeconv.sandbox.walls import Room, Walls
 _LOG = logging.getLogger(__name__)
 
 _STDERR_TAIL_BYTES = 8192
+_STDERR_CHUNK_BYTES = 64 * 1024
+_BETWEEN_CHUNKS_S = 0.005
 _LAST_WORDS_S = 2.0
 _LONG_LINE_BYTES = 64 * 1024
 _BETWEEN_COUNTS_S, _BETWEEN_LOOKS_S = 0.2, 1.0
@@ -55,6 +58,7 @@ class Child:
         self._limits = limits
         self._beyond: EdgeconvError | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._chatter: Chatter | None = None
         self._pipes = pipes
         self._reader = pipes.reader
         self._writer = pipes.writer
@@ -182,6 +186,11 @@ class Child:
             raise await self.accuse(f"a line of more than {MAX_LINE_BYTES} bytes") from None
         if not line.endswith(b"\n"):
             raise await self._death()
+        if self._chatter is not None:
+            if not self._chatter.hear(len(line), asyncio.get_running_loop().time()):
+                raise await self.accuse("more messages than anybody could follow")
+            # What has come already is read without a wait, and the others have theirs to do.
+            await asyncio.sleep(0)
         try:
             if len(line) > _LONG_LINE_BYTES:
                 # Others are not to wait for what it says at length.
@@ -191,12 +200,14 @@ class Child:
             raise await self.accuse(str(error)) from None
 
     def watch(self) -> None:
-        """Ends it, from now on, when it takes more of disk, files or threads than it may.
+        """Ends it, from now on, when it takes more of disk, files or threads than it may, or
+        says so much that others would wait.
 
         No kernel holds these limits for a single process. What waits for its next message
         gets the error.
         """
         if self._watch is None:
+            self._chatter = Chatter(asyncio.get_running_loop().time())
             self._watch = asyncio.create_task(self._keep_looking())
 
     async def look(self) -> Usage:
@@ -261,8 +272,10 @@ class Child:
         await self.kill()
 
     async def _drain_stderr(self) -> None:
-        while chunk := await self._pipes.errors.read(4096):
+        while chunk := await self._pipes.errors.read(_STDERR_CHUNK_BYTES):
             self._stderr = (self._stderr + chunk)[-_STDERR_TAIL_BYTES:]
+            # One that prints without an end waits here, and nobody else does.
+            await asyncio.sleep(_BETWEEN_CHUNKS_S * len(chunk) / _STDERR_CHUNK_BYTES)
 
     async def _death(self) -> EdgeconvError:
         """Why there is no message; ends a child that closed the channel and lives on."""
@@ -350,7 +363,7 @@ class _Pipes:
     @classmethod
     async def open(cls, read: int, write: int, errors: int) -> Self:
         reader, incoming = await _open_reader(read)
-        words, incoming_words = await _open_reader(errors)
+        words, incoming_words = await _open_reader(errors, _STDERR_CHUNK_BYTES)
         return cls(reader, await _open_writer(write), words, (incoming, incoming_words))
 
     def close(self) -> None:
@@ -359,8 +372,10 @@ class _Pipes:
             transport.close()
 
 
-async def _open_reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
-    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+async def _open_reader(
+    fd: int, limit: int = MAX_LINE_BYTES
+) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    reader = asyncio.StreamReader(limit=limit)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb")
     )

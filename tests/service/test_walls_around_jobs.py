@@ -164,11 +164,11 @@ def test_a_child_can_not_spoil_or_move_what_it_is_given(tmp_path: Path, standing
             Room(reads=(CHECKOUT,), **walls),
         )  # fmt: skip
         try:
-            order = StepOrder("inspect", "inspect", {}, 0, {"source": bundle})
+            order = StepOrder("direct", "onnx", {}, 0, {"source": bundle})
             _, said = await child.run(order, lambda fraction, words: None)
         finally:
             await child.end()
-        return list(said["worked"])
+        return list(said["facts"]["worked"])
 
     worked = asyncio.run(scenario())
     assert (worked == []) == standing

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -298,7 +299,7 @@ class JobChild:
                 if "progress" in message:
                     tell(*await self._read(progress_of, message))
                 elif "done" in message:
-                    done = await self._read(done_of, message["done"])
+                    done = await self._read(partial(done_of, order.kind), message["done"])
                     usage = await self._child.look()
                     self._is_full = usage.disk_bytes > self._limits.disk_bytes / 2
                     return done
