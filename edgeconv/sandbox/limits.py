@@ -10,6 +10,13 @@ GIB = 1024**3
 MOST_THREADS = 256 + 16 * (os.cpu_count() or 1)
 """Each of the libraries makes as many as there are processors, and some more than once."""
 _CPU_GRACE_S = 5
+_NAMES = {
+    resource.RLIMIT_AS: "memory",
+    resource.RLIMIT_FSIZE: "size of files",
+    resource.RLIMIT_NOFILE: "open files",
+    resource.RLIMIT_CORE: "core dumps",
+    resource.RLIMIT_CPU: "processor time",
+}
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,22 @@ class Limits:
         return {str(which): value for which, value in values.items()}
 
 
-def apply(values: dict[str, int]) -> None:
-    """Sets the limits of this process; never above what it has already."""
+def apply(values: dict[str, int]) -> str:
+    """Sets the limits of this process; never above what it has already.
+
+    Returns:
+        Those that can't be set, with the reasons; empty when all stand.
+    """
+    missing = []
     for which, value in values.items():
         number = int(which)
         _, hard = resource.getrlimit(number)
         cap = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(number, (cap, _hard_limit(number, cap, hard)))
+        try:
+            resource.setrlimit(number, (cap, _hard_limit(number, cap, hard)))
+        except (OSError, ValueError) as error:
+            missing.append(f"{_NAMES.get(number, number)}: {error}")
+    return ", ".join(missing)
 
 
 def _hard_limit(number: int, cap: int, hard: int) -> int:
