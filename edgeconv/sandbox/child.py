@@ -259,11 +259,11 @@ class Child:
         self._signal()
         await self._process.wait()
         self._pipes.close()
-        for task in (self._drain, self._watch):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        tasks = [task for task in (self._drain, self._watch) if task is not None]
+        for task in tasks:
+            task.cancel()
+        # Not the tasks themselves: a cancellation of the caller could not be told from theirs.
+        await asyncio.wait(tasks)
 
     async def __aenter__(self) -> Self:
         return self
@@ -280,14 +280,16 @@ class Child:
     async def _death(self) -> EdgeconvError:
         """Why there is no message; ends a child that closed the channel and lives on."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), _LAST_WORDS_S)
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._process.wait()
         if self._beyond is not None:
             return self._beyond
         if self.alive:
             await self.kill()
             return self._accuse("closed its channel and did not end")
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._drain), _LAST_WORDS_S)
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await asyncio.shield(self._drain)
         status = self._process.returncode or 0
         if status == -signal.SIGXCPU:
             return EdgeconvError(

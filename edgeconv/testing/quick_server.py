@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import faulthandler
 import json
 import logging
 import os
@@ -60,12 +61,22 @@ def settings_of(birth: Birth) -> ServerSettings:
 
 async def _serve(birth: Birth) -> None:
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, _tell_tasks)
 
     def ready(endpoint: Endpoint) -> None:
         _say(endpoint.address)
 
     await serve(settings_of(birth), ready=ready, stop=stop)
+
+
+def _tell_tasks() -> None:
+    for task in asyncio.all_tasks():
+        print(task, file=sys.stderr)
+        for frame in task.get_stack():
+            print(f"  {frame.f_code.co_qualname}:{frame.f_lineno}", file=sys.stderr)
+    sys.stderr.flush()
 
 
 def _live(birth: Birth) -> None:
@@ -74,6 +85,8 @@ def _live(birth: Birth) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     log = os.open(birth.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
+    # One that does not end is asked where it stands.
+    faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     arm(birth.crash)
     asyncio.run(_serve(birth))

@@ -20,6 +20,7 @@ from edgeconv.testing.quick_server import Birth
 
 START_S = 180.0
 _END_S = 60.0
+_LAST_WORDS_S = 5.0
 _CHILD = b"edgeconv.sandbox.entry"
 
 
@@ -79,11 +80,21 @@ class Life:
         await self._dead.wait()
 
     async def stop(self) -> None:
-        """SIGTERM, and waits until it has ended; SIGKILL for one that does not."""
+        """SIGTERM, and waits until it has ended.
+
+        Raises:
+            RuntimeError: It does not end. Its words say where it stands.
+        """
         self.send(signal.SIGTERM)
         if not await self.death(_END_S):
-            await self.kill()
-            raise RuntimeError(f"the server {self.pid} did not end in {_END_S:.0f} s")
+            # Where its tasks stand, and then its threads.
+            self.send(signal.SIGUSR1)
+            await self.death(_LAST_WORDS_S)
+            self.send(signal.SIGABRT)
+            await self._dead.wait()
+            raise RuntimeError(
+                f"the server {self.pid} did not end in {_END_S:.0f} s: {self.last_words}"
+            )
 
     @property
     def last_words(self) -> str:
