@@ -49,7 +49,7 @@ def done_of(kind: str, said: Any) -> dict[str, Any]:
         raise ValueError("an end that is no JSON object")
     if _is_deep(said):
         raise ValueError("an end that is nested too deep")
-    kept = {key: said[key] for key in _OF_AN_END if key in said}
+    kept = {key: _visible(said[key]) for key in _OF_AN_END if key in said}
     for key in ("wall_ns", "peak_memory_bytes"):
         number = kept.get(key, 0)
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
@@ -104,5 +104,17 @@ def error_of(said: Any) -> EdgeconvError:
     return EdgeconvError.from_json(short)
 
 
+def _visible(value: Any) -> Any:
+    """U+0000 as "\\x00": names come out of a model's file, and no database keeps it everywhere."""
+    if isinstance(value, str):
+        return value.replace("\0", "\\x00")
+    if isinstance(value, Mapping):
+        return {_visible(key): _visible(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_visible(each) for each in value]
+    return value
+
+
 def _short(text: str) -> str:
+    text = _visible(text)
     return text if len(text) <= LONGEST_WORDS else f"{text[:LONGEST_WORDS]} …"
