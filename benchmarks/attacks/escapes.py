@@ -28,6 +28,7 @@ READ_FD, WRITE_FD = (
 
 _PR_SET_PDEATHSIG = 1
 _F_SETSIG = 10
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
 _PTRACE_SEIZE, _PTRACE_DETACH = 0x4206, 17
 _NOTHING_CHANGED = 0xFFFFFFFF
 
@@ -180,6 +181,14 @@ def change_a_mode(aim: Aim) -> None:
 @_escape
 def change_a_time(aim: Aim) -> None:
     os.utime(aim["victim"], (1, 1))
+
+
+@_escape
+def set_flags_of_a_file(aim: Aim) -> None:
+    # As they are. "Immutable" is one of them, and nobody could remove its folder any more.
+    own = os.open("tmp", os.O_RDONLY)
+    flags = fcntl.ioctl(own, _GET_FLAGS, bytes(4))
+    fcntl.ioctl(own, _SET_FLAGS, flags)
 
 
 @_escape

@@ -37,6 +37,7 @@ ESCAPES: dict[str, tuple[Gap, str]] = {
     "empty_a_file_as_a_reader": (Gap.TRUNCATION, BOTH),
     "change_a_mode": (Gap.MODES, SECCOMP),
     "change_a_time": (Gap.MODES, SECCOMP),
+    "set_flags_of_a_file": (Gap.MODES, SECCOMP),
     "connect_by_tcp": (Gap.TCP, BOTH),
     "send_by_udp": (Gap.SOCKETS, SECCOMP),
     "connect_to_a_unix_socket": (Gap.SOCKETS, SECCOMP),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeconv.cli.options import FILE, more_files_option
+from edgeconv.cli.options import DURATION, FILE, more_files_option
 from edgeconv.cli.terminal import json_option, terminal_of
 
 if TYPE_CHECKING:
@@ -20,8 +20,16 @@ _ENTRY = "edgeconv.conversion.job_child:main"
 @click.command(short_help="Reads a model: inputs, outputs, operators, weights.")
 @click.argument("model", type=FILE)
 @more_files_option
+@click.option(
+    "--inspection-time",
+    type=DURATION,
+    metavar="10min",
+    default="10min",
+    show_default=True,
+    help="The longest that it may take.",
+)
 @json_option
-def inspect(model: Path, more: tuple[Path, ...]) -> None:
+def inspect(model: Path, more: tuple[Path, ...], inspection_time: float) -> None:
     """Reads MODEL (.onnx or .pt2) here, in a child process of its own; needs no server."""
     import asyncio
 
@@ -36,14 +44,16 @@ def inspect(model: Path, more: tuple[Path, ...]) -> None:
     files = model_files(model, more)
     with measuring(terminal) as report:
         report(-1.0, f"Reading {model.name} …")
-        inspection = asyncio.run(_inspect(files, report))
+        inspection = asyncio.run(_inspect(files, inspection_time, report))
     if terminal.json:
         terminal.print_document(InspectionDocument(path=str(model), inspection=inspection))
     else:
         print_inspection(inspection, terminal)
 
 
-async def _inspect(files: Sequence[Path], report: Callable[[float, str], None]) -> Inspection:
+async def _inspect(
+    files: Sequence[Path], limit_s: float, report: Callable[[float, str], None]
+) -> Inspection:
     import tempfile
 
     from edgeconv.base.bundle import scan_bundle
@@ -71,23 +81,41 @@ async def _inspect(files: Sequence[Path], report: Callable[[float, str], None]) 
         room = Room(reads=(source, *lock_files()), writes=(made, scratch))
         async with await Child.start(_ENTRY, folder=child_folder, room=room) as child:
             warning = (await child.walls()).warning
+            child.watch()
             await child.send(message)
-            told = (await _answer(child, report))["facts"]["inspection"]
+            told = (await _answer(child, limit_s, report))["facts"]["inspection"]
         inspection = Inspection.model_validate(told)
         notes = (*inspection.notes, *([warning] if warning else []))
         return inspection.model_copy(update={"notes": notes})
 
 
-async def _answer(child: Any, report: Callable[[float, str], None]) -> dict[str, Any]:
-    """What the child's step came to; of its progress only a wait is news."""
-    from edgeconv.base.errors import EdgeconvError
+async def _answer(
+    child: Any, limit_s: float, report: Callable[[float, str], None]
+) -> dict[str, Any]:
+    """What the child's step came to; of its progress only a wait is news.
 
-    while True:
-        answer = await child.receive()
-        if "waiting for" in answer.get("message", ""):
-            report(-1.0, answer["message"])
-        if "failed" in answer:
-            raise EdgeconvError.from_json(answer["failed"])
-        if "done" in answer:
-            done: dict[str, Any] = answer["done"]
-            return done
+    A wait for a measurement on this machine does not count.
+    """
+    import asyncio
+
+    from edgeconv.base.errors import EdgeconvError
+    from edgeconv.server.jobs.step_time import StepClock, took_too_long
+
+    running = asyncio.get_running_loop()
+    clock = StepClock(limit_s, running.time())
+    try:
+        async with asyncio.timeout_at(clock.ends_s) as timer:
+            while True:
+                answer = await child.receive()
+                if "progress" in answer:
+                    clock.hear(words := answer.get("message", ""), running.time())
+                    timer.reschedule(clock.ends_s)
+                    if "waiting for" in words:
+                        report(-1.0, words)
+                if "failed" in answer:
+                    raise EdgeconvError.from_json(answer["failed"])
+                if "done" in answer:
+                    done: dict[str, Any] = answer["done"]
+                    return done
+    except TimeoutError:
+        raise took_too_long("inspect", "inspect", limit_s, command="Run it again") from None

@@ -31,6 +31,7 @@ class ServiceOptions:
     disk_cap: float | None
     keep_for: float | None
     inspection_time: float
+    step_disk: float
     step_memory: float
     step_time: float
     queue: int
@@ -51,7 +52,9 @@ class ServiceOptions:
             insecure=self.insecure,
             without_walls=self.without_walls,
             jobs_at_once=self.jobs,
-            child_limits=Limits(address_space_bytes=round(self.step_memory)),
+            child_limits=Limits(
+                address_space_bytes=round(self.step_memory), disk_bytes=round(self.step_disk)
+            ),
             step_times=StepTimes(self.step_time, self.inspection_time),
             retention=RetentionSettings(
                 keep_for_s=self.keep_for,
@@ -108,6 +111,14 @@ _OWN = (
         default="16GiB",
         show_default=True,
         help="The most memory that a step may take, mapped libraries counted.",
+    ),
+    click.option(
+        "--step-disk",
+        type=SIZE,
+        metavar="32GiB",
+        default="32GiB",
+        show_default=True,
+        help="The most disk that a step may take for what it makes, and for its scratch files.",
     ),
     click.option(
         "--inspection-time",

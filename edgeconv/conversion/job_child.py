@@ -15,6 +15,7 @@ JSON objects:
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import traceback
@@ -28,6 +29,7 @@ from edgeconv.conversion.calls import as_error
 from edgeconv.recipe.specs import StepKind
 from edgeconv.sandbox.channel import Channel
 
+_BETWEEN_FRACTIONS_S = 0.05
 _LONGEST_TEXT = 1500
 _LONG_WORD = re.compile(r"\S{300,}")
 _WORD_KEPT = 60
@@ -54,9 +56,16 @@ def main(channel: Channel) -> None:
 
 
 def _reporting(channel: Channel) -> Report:
-    """Tells the parent (fraction or -1, words)."""
+    """Tells the parent (fraction or -1, words), of fractions no more than anybody can see."""
+    told_s = -math.inf
 
     def report(fraction: float, words: str) -> None:
+        nonlocal told_s
+        now_s = time.monotonic()
+        if fraction >= 0:
+            if now_s - told_s < _BETWEEN_FRACTIONS_S:
+                return
+            told_s = now_s
         channel.send({"progress": fraction, "message": words})
 
     return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -16,12 +17,21 @@ from typing import Any, Self
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.channel import MAX_LINE_BYTES, parse_message
+from edgeconv.sandbox.chatter import Chatter
 from edgeconv.sandbox.limits import Limits
+from edgeconv.sandbox.usage import Usage, count_threads, measure
 from edgeconv.sandbox.walls import Room, Walls
 
+_LOG = logging.getLogger(__name__)
+
 _STDERR_TAIL_BYTES = 8192
+_STDERR_CHUNK_BYTES = 64 * 1024
+_BETWEEN_CHUNKS_S = 0.005
 _LAST_WORDS_S = 2.0
 _LONG_LINE_BYTES = 64 * 1024
+_BETWEEN_COUNTS_S, _BETWEEN_LOOKS_S = 0.2, 1.0
+_LOOKING_SHARE = 0.1
+"""Of a processor, at most, that looking at a full folder takes."""
 _SYSTEM_COUNTERS = Path("/proc/vmstat")
 
 OUT_OF_MEMORY = "out of memory"
@@ -40,8 +50,15 @@ class Child:
         process: Process,
         pipes: _Pipes,
         oom_kills_before: int,
+        folder: Path,
+        limits: Limits,
     ) -> None:
         self._process = process
+        self._folder = folder
+        self._limits = limits
+        self._beyond: EdgeconvError | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._chatter: Chatter | None = None
         self._pipes = pipes
         self._reader = pipes.reader
         self._writer = pipes.writer
@@ -81,6 +98,7 @@ class Child:
         parent_read, child_write = os.pipe()
         parent_errors, child_errors = os.pipe()
         oom_kills = _oom_kills()
+        limits = limits or Limits()
         pipes = await _Pipes.open(parent_read, parent_write, parent_errors)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -100,12 +118,10 @@ class Child:
         finally:
             for descriptor in (child_read, child_write, child_errors):
                 os.close(descriptor)
-        child = cls(process, pipes, oom_kills)
+        child = cls(process, pipes, oom_kills, folder, limits)
         try:
             told = room.to_json() if room else None
-            await child.send(
-                {"entry": entry, "limits": (limits or Limits()).to_json(), "room": told}
-            )
+            await child.send({"entry": entry, "limits": limits.to_json(), "room": told})
         except BaseException:
             await child.kill()
             raise
@@ -170,6 +186,11 @@ class Child:
             raise await self.accuse(f"a line of more than {MAX_LINE_BYTES} bytes") from None
         if not line.endswith(b"\n"):
             raise await self._death()
+        if self._chatter is not None:
+            if not self._chatter.hear(len(line), asyncio.get_running_loop().time()):
+                raise await self.accuse("more messages than anybody could follow")
+            # What has come already is read without a wait, and the others have theirs to do.
+            await asyncio.sleep(0)
         try:
             if len(line) > _LONG_LINE_BYTES:
                 # Others are not to wait for what it says at length.
@@ -178,15 +199,71 @@ class Child:
         except ValueError as error:
             raise await self.accuse(str(error)) from None
 
-    async def kill(self) -> None:
-        """Ends the child and all its descendants, and waits until it is gone."""
+    def watch(self) -> None:
+        """Ends it, from now on, when it takes more of disk, files or threads than it may, or
+        says so much that others would wait.
+
+        No kernel holds these limits for a single process. What waits for its next message
+        gets the error.
+        """
+        if self._watch is None:
+            self._chatter = Chatter(asyncio.get_running_loop().time())
+            self._watch = asyncio.create_task(self._keep_looking())
+
+    async def look(self) -> Usage:
+        """What it has taken by now.
+
+        Raises:
+            EdgeconvError: LIMIT_EXCEEDED when that is more than it may; it is ended then.
+        """
+        usage = await asyncio.to_thread(measure, self.pid, self._folder, self._limits)
+        self._judge(usage)
+        if self._beyond is not None:
+            await self.kill()
+            raise self._beyond
+        return usage
+
+    async def _keep_looking(self) -> None:
+        running = asyncio.get_running_loop()
+        next_look_s = running.time()
+        while self.alive and self._beyond is None:
+            self._judge(Usage(threads=count_threads(self.pid)))
+            if (began_s := running.time()) >= next_look_s:
+                await self._look_and_judge()
+                took_s = running.time() - began_s
+                next_look_s = running.time() + max(_BETWEEN_LOOKS_S, took_s / _LOOKING_SHARE)
+            await asyncio.sleep(_BETWEEN_COUNTS_S)
+
+    async def _look_and_judge(self) -> None:
+        try:
+            self._judge(await asyncio.to_thread(measure, self.pid, self._folder, self._limits))
+        except OSError:
+            # For want of descriptors, say; the next look may find them.
+            _LOG.exception("what child %d takes could not be seen", self.pid)
+
+    def _judge(self, usage: Usage) -> None:
+        """Kills it when it is beyond a limit."""
+        beyond = usage.beyond(self._limits)
+        if beyond is None or self._beyond is not None or not self.alive:
+            return
+        limit, words = beyond
+        self._beyond = EdgeconvError(Reason.LIMIT_EXCEEDED, f"It needed {words}.", limit=limit)
+        self._signal()
+
+    def _signal(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def kill(self) -> None:
+        """Ends the child and all its descendants, and waits until it is gone."""
+        self._signal()
         await self._process.wait()
         self._pipes.close()
-        self._drain.cancel()
-        # Not itself: a cancellation of the caller could not be told from its own.
-        await asyncio.wait([self._drain])
+        tasks = [task for task in (self._drain, self._watch) if task is not None]
+        for task in tasks:
+            task.cancel()
+        # Not the tasks themselves: a cancellation of the caller could not be told from theirs.
+        await asyncio.wait(tasks)
 
     async def __aenter__(self) -> Self:
         return self
@@ -195,14 +272,18 @@ class Child:
         await self.kill()
 
     async def _drain_stderr(self) -> None:
-        while chunk := await self._pipes.errors.read(4096):
+        while chunk := await self._pipes.errors.read(_STDERR_CHUNK_BYTES):
             self._stderr = (self._stderr + chunk)[-_STDERR_TAIL_BYTES:]
+            # One that prints without an end waits here, and nobody else does.
+            await asyncio.sleep(_BETWEEN_CHUNKS_S * len(chunk) / _STDERR_CHUNK_BYTES)
 
     async def _death(self) -> EdgeconvError:
         """Why there is no message; ends a child that closed the channel and lives on."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
                 await self._process.wait()
+        if self._beyond is not None:
+            return self._beyond
         if self.alive:
             await self.kill()
             return self._accuse("closed its channel and did not end")
@@ -284,7 +365,7 @@ class _Pipes:
     @classmethod
     async def open(cls, read: int, write: int, errors: int) -> Self:
         reader, incoming = await _open_reader(read)
-        words, incoming_words = await _open_reader(errors)
+        words, incoming_words = await _open_reader(errors, _STDERR_CHUNK_BYTES)
         return cls(reader, await _open_writer(write), words, (incoming, incoming_words))
 
     def close(self) -> None:
@@ -293,8 +374,10 @@ class _Pipes:
             transport.close()
 
 
-async def _open_reader(fd: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
-    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+async def _open_reader(
+    fd: int, limit: int = MAX_LINE_BYTES
+) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    reader = asyncio.StreamReader(limit=limit)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb")
     )

@@ -12,13 +12,14 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edgeconv.sandbox.channel import Channel
 from edgeconv.sandbox.limits import apply
-from edgeconv.sandbox.walls import Room, Walls
+from edgeconv.sandbox.walls import LIMITS, Room, Walls
 
 _PR_SET_PDEATHSIG = 1
 
@@ -39,8 +40,11 @@ def main() -> None:
     start = channel.receive()
     if start is None:
         return
-    apply(start["limits"])
-    channel.send({"walls": _enclose(start["room"]).to_json()})
+    unheld = apply(start["limits"])
+    walls = _enclose(start["room"])
+    if unheld:
+        walls = replace(walls, reasons={**walls.reasons, LIMITS: unheld})
+    channel.send({"walls": walls.to_json()})
     module, _, function = start["entry"].partition(":")
     try:
         getattr(import_module(module), function)(channel)

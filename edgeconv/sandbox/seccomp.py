@@ -22,9 +22,10 @@ _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
 _IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT = 0x15, 0x35, 0x45
 _AT_NUMBER, _AT_ARCHITECTURE, _AT_ARGUMENTS = 0, 4, 16
 
-_CLONE_THREAD = 0x10000
+_CLONE_FILES, _CLONE_THREAD = 0x400, 0x10000
+_CLOSE_RANGE_UNSHARE = 2
 _O_ACCMODE, _O_TRUNC = 0o3, 0o1000
-_PR_SET_PDEATHSIG, _PR_SCHED_CORE = 1, 62
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SCHED_CORE = 1, 4, 62
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
 _TIOCSTI, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x8901, 0x8902
 _FLAGS_OF_FILES = (0x40086602, 0x40046602, 0x401C5820)
@@ -103,13 +104,19 @@ def _bodies(pid: int) -> dict[str, list[Instruction]]:
         "clone": [
             _argument(0),
             *_unless(_IF_ANY_BIT, _CLONE_THREAD, [_refuse()]),
+            # Its parent counts what the threads hold open, and looks at one of them only.
+            *_unless(_IF_ANY_BIT, _CLONE_FILES, [_refuse()]),
+        ],
+        "close_range": [
+            _argument(2),
+            *_when(_IF_ANY_BIT, _CLOSE_RANGE_UNSHARE, [_refuse()]),
         ],
         "kill": _only(0, pid),
         "tgkill": _only(0, pid),
         "prlimit64": [*_null(2), *_only(0, 0, pid)],
         "sched_setaffinity": _only(0, 0, pid),
-        # It dies with its parent, and shares no core by cookie with another process.
-        "prctl": _never(0, _PR_SET_PDEATHSIG, _PR_SCHED_CORE),
+        # It dies with its parent, lets that one look at it, and shares no core by cookie.
+        "prctl": _never(0, _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SCHED_CORE),
         # A file's owner gets a signal of one's choice whenever it becomes readable.
         "fcntl": _never(1, _F_SETOWN, _F_SETSIG, _F_SETOWN_EX),
         "ioctl": _never(1, _TIOCSTI, _FIOSETOWN, _SIOCSPGRP, *_FLAGS_OF_FILES),

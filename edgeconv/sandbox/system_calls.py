@@ -176,4 +176,5 @@ BY_ARGUMENT: dict[str, tuple[int | None, int | None]] = {
     "ioctl": (16, 29),
     "open": (2, None),
     "openat": (257, 56),
+    "close_range": (436, 436),
 }

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 LANDLOCK = "Landlock"
 SECCOMP = "seccomp"
+LIMITS = "limits"
+"""No wall of the kernel's, but as good as one where it lacks: each is a limit of a process."""
 NEWEST = 1_000
 """Any version of Landlock's interface."""
 
@@ -70,14 +72,18 @@ class Gap(Enum):
     TRACING = "read and change the memory of this user's processes", 1, False
     LIMITS = "change limits and priorities of this user's processes, its own too", None, True
     KERNEL = "call rarely used parts of the kernel", None, True
+    # Neither wall prevents it; the limits of the process do.
+    RESOURCES = "take more memory, disk or descriptors than a step may", None, False
 
     def __init__(self, words: str, landlock: int | None, seccomp: bool) -> None:
         self.words = words
         self._landlock = landlock
         self._seccomp = seccomp
 
-    def stands_open(self, landlock: int, seccomp: bool) -> bool:
-        """Whether neither wall closes it."""
+    def stands_open(self, landlock: int, seccomp: bool, limited: bool) -> bool:
+        """Whether neither wall closes it, nor the limits of the process."""
+        if self is Gap.RESOURCES:
+            return not limited
         return not (
             (seccomp and self._seccomp)
             or (self._landlock is not None and landlock >= self._landlock)
@@ -91,7 +97,8 @@ class Walls:
     Attributes:
         landlock: Version of Landlock's interface in force; 0 is no Landlock.
         seccomp: Whether the filter of system calls is in force.
-        reasons: Wall → why it is missing, in the kernel's words.
+        reasons: Wall → why it is missing, in the kernel's words; `LIMITS` → those limits that
+            could not be set.
     """
 
     landlock: int = 0
@@ -101,7 +108,8 @@ class Walls:
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """What the child can do for want of a wall."""
-        return tuple(gap for gap in Gap if gap.stands_open(self.landlock, self.seccomp))
+        limited = LIMITS not in self.reasons
+        return tuple(gap for gap in Gap if gap.stands_open(self.landlock, self.seccomp, limited))
 
     @property
     def warning(self) -> str:

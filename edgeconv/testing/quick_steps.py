@@ -7,8 +7,10 @@ A "model" is one file, `model.json`, which says what the steps do with it:
     pause_s      each step takes a random time of at most so many seconds, so that what runs
                  side by side ends in any order
     steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing",
-                 "disagree", "fill": it writes until its disk is full, or "last": it is done,
-                 and the child ends without a word when it hears more
+                 "disagree", "fill": it writes until its disk is full, "spread": it goes on
+                 writing small files, "flood": it tells of progress without an end, "nonsense":
+                 it ends with what is no end, or "last": it is done, and the child ends without
+                 a word when it hears more
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
@@ -17,6 +19,7 @@ Steps of that kind need no other name: "verify" is told for all verifications. A
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -127,7 +130,7 @@ def _do(message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel) 
         _write_journal(Path(journal), name, order)
     channel.send({"progress": 0.5, "message": f"at {name}"})
     time.sleep(random.SystemRandom().uniform(0.0, model.get("pause_s", 0.0)))
-    _misbehave(name, model, folder)
+    _misbehave(name, model, folder, channel)
     said: dict[str, Any] = {"facts": {}, "effect": None, "agreement": None}
     kind = message["kind"]
     if kind == "inspect":
@@ -155,7 +158,7 @@ def _format(kind: str, message: Mapping[str, Any]) -> str:
     return str({"lowering": message["name"], "direct": "onnx"}.get(kind, ""))
 
 
-def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
+def _misbehave(name: str, model: Mapping[str, Any], folder: Path, channel: Channel) -> None:
     gate = model.get("gates", {}).get(name)
     while gate and not Path(gate).exists():
         time.sleep(_GATE_S)
@@ -177,6 +180,13 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path) -> None:
                 time.sleep(3600)
         case "fill":
             _fill(folder)
+        case "spread":
+            _spread()
+        case "flood":
+            for number in itertools.count():
+                channel.send({"progress": 0.5, "message": str(number)})
+        case "nonsense":
+            channel.send({"done": {"facts": {}, "wall_ns": "soon"}})
         case "link":
             (folder / "link.bin").symlink_to("/etc/passwd")
 
@@ -186,6 +196,13 @@ def _fill(folder: Path) -> None:
     with (folder / "filling.bin").open("wb", buffering=0) as stream:
         while stream.write(bytes(4096)) == 4096:
             pass
+
+
+def _spread() -> None:
+    """Writes small files where no step's files lie, without an end."""
+    for number in itertools.count():
+        Path("tmp", str(number)).write_bytes(bytes(4096))
+        time.sleep(_GATE_S)
 
 
 def _order(message: Mapping[str, Any]) -> str:

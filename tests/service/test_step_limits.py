@@ -39,13 +39,18 @@ def _processes(service: QuickService) -> dict[str, Path]:
 
 @pytest.mark.parametrize(
     ("way", "said"),
-    [("hang", "longer than 3 s in the finish fp16"), ("memory", "memory than a step may have")],
+    [
+        ("hang", "longer than 3 s in the finish fp16"),
+        ("memory", "memory than a step may have"),
+        ("spread", "more than 1 MiB of disk, in the finish fp16"),
+    ],
 )
 def test_a_step_beyond_its_limit_ends_its_variant_and_no_other(
     tmp_path: Path, way: str, said: str
 ) -> None:
     async def scenario() -> None:
-        async with quick_service(tmp_path, step_times=SHORT) as service:
+        limits = Limits(disk_bytes=2**20)
+        async with quick_service(tmp_path, step_times=SHORT, child_limits=limits) as service:
             model = await service.model(steps={"fp16": way})
             conversion, _ = await service.convert(model, THREE)
             states = {each.recipe_variant: enum_word(each, "state") for each in conversion.variants}

@@ -164,7 +164,7 @@ def test_a_child_can_not_spoil_or_move_what_it_is_given(tmp_path: Path, standing
             Room(reads=(CHECKOUT,), **walls),
         )  # fmt: skip
         try:
-            order = StepOrder("inspect", "inspect", {}, 0, {"source": bundle})
+            order = StepOrder("direct", "onnx", {}, 0, {"source": bundle})
             _, said = await child.run(order, lambda fraction, words: None)
         finally:
             await child.end()

@@ -55,6 +55,15 @@ def test_inspect_says_what_is_in_a_model(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dense.onnx"]
 
 
+def test_inspect_ends_a_reading_that_takes_too_long(tmp_path: Path) -> None:
+    model = write_dense_onnx(tmp_path / "dense.onnx")
+    done = _run("inspect", model, "--inspection-time", "0.006s", folder=tmp_path)
+    assert done.returncode != 0
+    assert "longer than 0.006 s in inspecting" in done.stderr
+    assert "--inspection-time" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_inspect_reads_weights_beside_the_model(tmp_path: Path) -> None:
     inside = onnx.load(str(write_dense_onnx(tmp_path / "inside.onnx")))
     model = tmp_path / "dense.onnx"

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from edgeconv.base.bundle import check_file_name
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.quantities import format_bytes
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.records import FileRecord, Files
 
@@ -40,10 +43,11 @@ def take_out(blobs: Blobs, folder: Path) -> Files:
     """Stores the files that a step wrote.
 
     Raises:
-        EdgeconvError: FIELD_INVALID for what is no regular file; LIMIT_EXCEEDED for more
+        EdgeconvError: FIELD_INVALID for what is no regular file, or a folder that is none any
+            more; LIMIT_EXCEEDED for more
             than 256 files or 8 GiB.
     """
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    folder_fd = _opened(folder)
     try:
         names = sorted(os.listdir(folder_fd))  # noqa: PTH208 a path could be swapped
         if len(names) > MAX_FILES:
@@ -51,6 +55,7 @@ def take_out(blobs: Blobs, folder: Path) -> Files:
                 Reason.LIMIT_EXCEEDED,
                 f"The step wrote {len(names)} files; {MAX_FILES} are allowed.",
             )
+        _check_sizes(folder_fd, names)
         left = MAX_BUNDLE_BYTES
         files: list[FileRecord] = []
         for name in names:
@@ -61,6 +66,29 @@ def take_out(blobs: Blobs, folder: Path) -> Files:
     finally:
         os.close(folder_fd)
     return tuple(files)
+
+
+def _opened(folder: Path) -> int:
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (NotADirectoryError, FileNotFoundError) as error:
+        # Its maker may move it away, and put a link in its place.
+        raise EdgeconvError(
+            Reason.FIELD_INVALID, "The step took its folder away.", name=folder.name
+        ) from error
+
+
+def _check_sizes(folder_fd: int, names: Iterable[str]) -> None:
+    """Refuses what is too much before any of it is read: a file may be large and hold nothing."""
+    whole = 0
+    for name in names:
+        with suppress(FileNotFoundError):
+            whole += os.stat(name, dir_fd=folder_fd, follow_symlinks=False).st_size
+    if whole > MAX_BUNDLE_BYTES:
+        raise EdgeconvError(
+            Reason.LIMIT_EXCEEDED,
+            f"The step wrote {format_bytes(whole)}; {format_bytes(MAX_BUNDLE_BYTES)} are allowed.",
+        )
 
 
 def _take_file(blobs: Blobs, folder_fd: int, name: str, max_bytes: int) -> FileRecord:

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from edgeconv.base.errors import EdgeconvError
+from edgeconv.recipe.inspection import DatasetInspection, Inspection
+from edgeconv.recipe.specs import StepKind
+from edgeconv.server.records import StepOutput
 
 LONGEST_WORDS = 1600
 _MOST_ENTRIES = 32
+_DEEPEST = 32
+_INSPECTED: Mapping[str, type[BaseModel]] = {
+    StepKind.INSPECT: Inspection,
+    StepKind.INSPECT_DATASET: DatasetInspection,
+}
 _OF_AN_END = ("facts", "effect", "agreement", "wall_ns", "peak_memory_bytes")
 
 
@@ -26,18 +36,46 @@ def progress_of(message: Mapping[str, Any]) -> tuple[float, str]:
     return float(fraction), _short(words)
 
 
-def done_of(said: Any) -> dict[str, Any]:
-    """What a child says of a step that it has done: facts, effect, agreement, wall_ns,
-    peak_memory_bytes, as far as they are there.
+def done_of(kind: str, said: Any) -> dict[str, Any]:
+    """What a child says of a step of a kind that it has done: facts, effect, agreement,
+    wall_ns, peak_memory_bytes, as far as they are there.
 
     Nothing else: which files it made, this process has looked up itself.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or can't be kept for others to read.
     """
     if not isinstance(said, Mapping):
         raise ValueError("an end that is no JSON object")
-    return {key: _visible(said[key]) for key in _OF_AN_END if key in said}
+    if _is_deep(said):
+        raise ValueError("an end that is nested too deep")
+    kept = {key: _visible(said[key]) for key in _OF_AN_END if key in said}
+    for key in ("wall_ns", "peak_memory_bytes"):
+        number = kept.get(key, 0)
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise ValueError(f"an end whose {key} is no count")
+    try:
+        output = StepOutput.model_validate(kept)
+        if (inspected := _INSPECTED.get(kind)) is not None:
+            inspected.model_validate(output.facts.get("inspection"))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, fault["loc"])) or "inspection"
+        raise ValueError(_short(f"an end that is none at {place}: {fault['msg']}")) from None
+    return kept
+
+
+def _is_deep(said: Any) -> bool:
+    """Whether it is nested deeper than what reads it later can follow."""
+    level = [said]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return bool(level)
 
 
 def error_of(said: Any) -> EdgeconvError:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -67,9 +68,17 @@ class JobChild:
     """
 
     def __init__(
-        self, child: Child, folder: Path, blobs: Blobs, times: StepTimes, locks: LockFiles
+        self,
+        child: Child,
+        folder: Path,
+        blobs: Blobs,
+        limits: Limits,
+        times: StepTimes,
+        locks: LockFiles,
     ) -> None:
         self._child = child
+        self._limits = limits
+        self._is_full = False
         self._locks = locks
         self._folder = folder
         self._blobs = blobs
@@ -112,7 +121,8 @@ class JobChild:
         except BaseException:
             await asyncio.to_thread(remove_folder, folder)
             raise
-        return cls(child, folder, blobs, times or StepTimes(), locks)
+        child.watch()
+        return cls(child, folder, blobs, limits, times or StepTimes(), locks)
 
     @property
     def pid(self) -> int:
@@ -136,10 +146,13 @@ class JobChild:
     def alive(self) -> bool:
         """Whether it can do a step.
 
+        One whose earlier steps have filled half of the disk that it may take leaves too little
+        to the next one.
+
         It may open the lock files that were there when it started. Where somebody has removed
         one, there is another of that name by now, or none.
         """
-        return self._child.alive and self._locks.are_still_there
+        return self._child.alive and not self._is_full and self._locks.are_still_there
 
     @property
     def heard(self) -> bool:
@@ -286,7 +299,10 @@ class JobChild:
                 if "progress" in message:
                     tell(*await self._read(progress_of, message))
                 elif "done" in message:
-                    return await self._read(done_of, message["done"])
+                    done = await self._read(partial(done_of, order.kind), message["done"])
+                    usage = await self._child.look()
+                    self._is_full = usage.disk_bytes > self._limits.disk_bytes / 2
+                    return done
                 elif "failed" in message:
                     error = self._blamed(order, await self._read(error_of, message["failed"]))
                     if error.reason is Reason.INTERNAL:

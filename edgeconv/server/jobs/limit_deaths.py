@@ -6,6 +6,12 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.doing import doing
 from edgeconv.recipe.specs import StepKind
 
+_FIXES = {
+    "disk": "Start the server with a higher --step-disk, where the disk has more, or choose"
+    " smaller shapes.",
+}
+"""Limit → what helps. No honest step comes near the others."""
+
 _LAST_WORDS = ("std::bad_alloc", "can't allocate memory", "Cannot allocate memory")
 
 
@@ -21,9 +27,9 @@ def ended_by_a_limit(kind: str, step: str, words: str, died: EdgeconvError) -> E
     """
     what = doing(StepKind(kind), step)
     if died.reason is Reason.LIMIT_EXCEEDED:
-        found = EdgeconvError(
-            died.reason, f"{died.message.rstrip('.')}, in {what}.", fix=died.fix, step=step
-        )
+        fix = died.fix or _FIXES.get(died.metadata.get("limit", ""), "")
+        words = f"{died.message.rstrip('.')}, in {what}."
+        found = EdgeconvError(died.reason, words, fix=fix, step=step)
         found.metadata |= died.metadata
         return found
     aborted = died.metadata.get("ended_by") == "signal SIGABRT"

@@ -56,15 +56,21 @@ class StepClock:
             self.ends_s = now_s + self._limit_s
 
 
-def took_too_long(kind: str, name: str, limit_s: float) -> EdgeconvError:
-    """The error of a step that was ended for its time."""
+def took_too_long(
+    kind: str, name: str, limit_s: float, *, command: str = "Start the server"
+) -> EdgeconvError:
+    """The error of a step that was ended for its time.
+
+    Args:
+        command: What a longer time is an option of, in words.
+    """
     inspecting = kind in _INSPECTIONS
     option = "--inspection-time" if inspecting else "--step-time"
     what = doing(StepKind(kind), name)
     return EdgeconvError(
         Reason.LIMIT_EXCEEDED,
         f"It took longer than {_in_words(limit_s)} in {what}, and was ended.",
-        fix=f"Start the server with a longer {option}, or send a smaller"
+        fix=f"{command} with a longer {option}, or send a smaller"
         f" {'file' if inspecting else 'model'}.",
         step=name,
         limit_s=f"{limit_s:g}",

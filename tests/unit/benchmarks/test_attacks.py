@@ -7,8 +7,10 @@ import asyncio
 
 import pytest
 
-from benchmarks.attacks.__main__ import BOTH, NO_WALLS, Outcome, run
+from benchmarks.attacks.__main__ import BOTH, LEFT_BEHIND, NO_WALLS, Outcome, run
+from benchmarks.attacks.aftermath import Aftermath, done_freely, handled
 from benchmarks.attacks.attempts import Attempt
+from benchmarks.attacks.deeds import DEEDS
 from benchmarks.attacks.verdicts import Verdict, behind_walls, free
 from benchmarks.attacks.world import ESCAPES
 from edgeconv.sandbox.walls import LANDLOCK, SECCOMP, Walls
@@ -65,6 +67,25 @@ def test_one_escape_one_worthless_attempt_or_one_program_that_was_taken_spoils_i
     assert not outcome(Verdict.HELD, named=False).holds
     for verdict in (Verdict.SAID, Verdict.ESCAPED, Verdict.WORTHLESS, Verdict.WORKED):
         assert not outcome(verdict).holds
+
+
+def test_what_is_left_behind_must_have_been_tried_and_must_lead_nowhere() -> None:
+    def of(words: str, *faults: str, walls: Walls = WHOLE) -> Verdict:
+        return handled(Aftermath("a", words, frozenset(faults), walls))
+
+    assert of("did") is of("refused 1") is of("ended") is Verdict.HELD
+    assert of("") is Verdict.WORTHLESS
+    assert of("did", "a change outside") is Verdict.ESCAPED
+    assert of("did", "a change outside", walls=NO_FILES) is Verdict.SAID
+    assert done_freely(Aftermath("a", "refused 1", frozenset(), Walls())) is Verdict.WORTHLESS
+
+
+@pytest.mark.timeout(600)
+def test_what_a_child_leaves_behind_leads_its_server_nowhere() -> None:
+    outcome = asyncio.run(run([LEFT_BEHIND], [NO_WALLS, BOTH]))
+    assert outcome.counted(NO_WALLS) == f"{len(DEEDS)} worked"
+    assert outcome.counted(BOTH) == f"{len(DEEDS)} held"
+    assert outcome.holds
 
 
 @pytest.mark.timeout(600)

@@ -19,7 +19,7 @@ EPERM, ENOSYS = 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
 PID = 4321
 I386 = 0x40000003
 X32_BIT = 0x40000000
-CLONE_THREAD, CLONE_VM = 0x10000, 0x100
+CLONE_THREAD, CLONE_FILES, CLONE_VM = 0x10000, 0x400, 0x100
 O_WRONLY, O_CREAT, O_TRUNC, O_CLOEXEC = 0o1, 0o100, 0o1000, 0o2000000
 
 HEADERS = {
@@ -91,8 +91,16 @@ def test_calls_of_another_architecture_end_the_process(machine: Architecture) ->
 
 @machines
 def test_threads_are_made_and_processes_are_not(machine: Architecture) -> None:
-    assert call(machine, "clone", CLONE_THREAD | CLONE_VM) == ALLOW
-    assert call(machine, "clone", CLONE_VM | 17) == EPERM
+    assert call(machine, "clone", CLONE_THREAD | CLONE_FILES | CLONE_VM) == ALLOW
+    assert call(machine, "clone", CLONE_VM | CLONE_FILES | 17) == EPERM
+
+
+@machines
+def test_its_parent_sees_what_it_holds_open(machine: Architecture) -> None:
+    assert call(machine, "clone", CLONE_THREAD | CLONE_VM) == EPERM
+    assert call(machine, "prctl", 4, 0) == EPERM
+    for flags, expected in ((0, ALLOW), (4, ALLOW), (2, EPERM), (6, EPERM)):
+        assert call(machine, "close_range", 3, 9, flags) == expected
 
 
 @machines

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.child import Child
 from edgeconv.sandbox.probe import walls_here
-from edgeconv.sandbox.walls import LANDLOCK, SECCOMP, Gap, Room, Walls
+from edgeconv.sandbox.walls import LANDLOCK, LIMITS, SECCOMP, Gap, Room, Walls
 
 ENTRIES = "tests.unit.sandbox.bad_children"
 CHECKOUT = Path(__file__).parents[3]
@@ -64,10 +64,33 @@ def test_a_newer_landlock_opens_no_gap_and_a_filter_closes_some(standing: Walls)
 
 
 def test_without_any_wall_every_gap_is_named() -> None:
-    bare = Walls(reasons={LANDLOCK: "Function not implemented", SECCOMP: "Invalid argument"})
+    whys = {LANDLOCK: "Function not implemented", SECCOMP: "Invalid argument", LIMITS: "None"}
+    bare = Walls(reasons=whys)
     assert set(bare.gaps) == set(Gap)
     assert bare.warning.startswith("Without Landlock (Function not implemented) and seccomp (Inv")
     assert all(gap.words in bare.warning for gap in Gap)
+
+
+def test_limits_that_can_not_be_set_are_a_gap_and_no_end(tmp_path: Path) -> None:
+    async def main() -> Walls:
+        async with asyncio.timeout(LIMIT_S):
+            refusing = (sys.executable, str(Path(__file__).with_name("refuse_limits.py")))
+            child = await Child.start(
+                f"{ENTRIES}:echo", folder=tmp_path, room=Room(reads=(CHECKOUT,)),
+                python=(*refusing, sys.executable),
+            )  # fmt: skip
+            async with child:
+                await child.send({"alive": True})
+                assert await child.receive() == {"alive": True}
+                return await child.walls()
+
+    standing = asyncio.run(main())
+    assert standing.gaps == (Gap.RESOURCES,)
+    assert standing.landlock
+    assert standing.seccomp
+    for limit in ("memory", "size of files", "open files"):
+        assert limit in standing.warning
+    assert "take more memory" in standing.warning
 
 
 def test_a_child_without_a_room_has_no_walls(tmp_path: Path) -> None:

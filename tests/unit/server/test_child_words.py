@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.server.jobs.child_words import LONGEST_WORDS, done_of, error_of, progress_of
+from edgeconv.server.records import StepOutput
+from edgeconv.testing.quick_steps import QUICK_INSPECTION
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -28,7 +30,7 @@ def test_an_honest_error_and_honest_progress_come_through() -> None:
 
 def test_a_nul_is_seen_wherever_it_is_said() -> None:
     facts = {"inspection": {"inputs": [{"name": "a\0b"}], "oper\0ators": {"G\0": 1}}}
-    assert done_of({"facts": facts, "wall_ns": 5}) == {
+    assert done_of("direct", {"facts": facts, "wall_ns": 5}) == {
         "facts": {"inspection": {"inputs": [{"name": "a\\x00b"}], "oper\\x00ators": {"G\\x00": 1}}},
         "wall_ns": 5,
     }
@@ -84,10 +86,67 @@ def test_anything_is_progress_or_none(fraction: Any, words: Any) -> None:
 
 def test_an_end_says_what_was_made_of_the_step_and_not_which_files() -> None:
     said = {"facts": {"a": 1}, "wall_ns": 3, "files": [{"digest": "another's"}], "folder": "/"}
-    assert done_of(said) == {"facts": {"a": 1}, "wall_ns": 3}
+    assert done_of("direct", said) == {"facts": {"a": 1}, "wall_ns": 3}
 
 
 @pytest.mark.parametrize("said", [None, [], "done", 1])
 def test_an_end_that_is_no_object_is_nonsense(said: Any) -> None:
     with pytest.raises(ValueError, match="no JSON object"):
-        done_of(said)
+        done_of("direct", said)
+
+
+def nested(levels: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for _ in range(levels):
+        facts = {"a": [facts]}
+    return facts
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"facts": []}, "facts"),
+        ({"facts": None}, "facts"),
+        ({"facts": nested(16)}, "too deep"),
+        ({"wall_ns": "3"}, "wall_ns is no count"),
+        ({"wall_ns": 1.0}, "wall_ns is no count"),
+        ({"wall_ns": -1}, "wall_ns is no count"),
+        ({"wall_ns": True}, "wall_ns is no count"),
+        ({"peak_memory_bytes": None}, "peak_memory_bytes is no count"),
+        ({"effect": {"step": "a", "summary": "b", "changed": 0}}, "effect.changed"),
+        ({"effect": []}, "effect"),
+        ({"agreement": {"outputs": 5}}, "agreement.outputs"),
+    ],
+)
+def test_an_end_that_could_not_be_kept_says_where(said: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        done_of("direct", said)
+
+
+def test_facts_may_be_nested_as_deep_as_honest_ones_are() -> None:
+    said = {"facts": nested(14), "effect": None, "agreement": None}
+    assert done_of("direct", said) == said
+
+
+@pytest.mark.parametrize("kind", ["inspect", "inspect-dataset"])
+@pytest.mark.parametrize("facts", [{}, {"inspection": 5}, {"inspection": {"format": "onnx"}}])
+def test_what_an_inspection_tells_is_looked_at_before_it_is_kept(
+    kind: str, facts: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="an end that is none at"):
+        done_of(kind, {"facts": facts})
+
+
+def test_honest_inspections_come_through() -> None:
+    said = {"facts": {"inspection": QUICK_INSPECTION}}
+    assert done_of("inspect", said) == said
+
+
+@given(st.sampled_from(["inspect", "direct"]), anything)
+def test_anything_is_an_end_or_none(kind: str, told: Any) -> None:
+    for each in (told, {"facts": told}, {"facts": {}, "wall_ns": told, "effect": told}):
+        try:
+            said = done_of(kind, each)
+        except ValueError:
+            continue
+        assert StepOutput.model_validate(said).wall_ns >= 0
