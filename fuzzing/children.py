@@ -126,7 +126,8 @@ class Children:
             }
         )  # fmt: skip
         while True:
-            message = await asyncio.wait_for(child.receive(), limit_s)
+            async with asyncio.timeout(limit_s):
+                message = await child.receive()
             if "done" in message:
                 return dict(message["done"])
             if "failed" in message:

@@ -197,7 +197,8 @@ class _Agent:
     async def _pause(self, duration_s: float) -> None:
         """Waits, but not when there is news."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), duration_s)
+            async with asyncio.timeout(duration_s):
+                await self._news.wait()
 
     async def _describe(self) -> list[KnownDevice]:
         """The devices that answer; asked seldom, and never while one measures."""

@@ -135,7 +135,8 @@ async def _keep_agent(
             await _end(process)
         terminal.say(f"The agent of this machine ended with {process.returncode}.", style="red")
         with suppress(TimeoutError):
-            await asyncio.wait_for(asked.wait(), _AGENT_PAUSE_S)
+            async with asyncio.timeout(_AGENT_PAUSE_S):
+                await asked.wait()
             return
     raise EdgeconvError(
         Reason.DEVICE_FAILED,
@@ -165,7 +166,8 @@ async def _end(process: Process) -> None:
     with suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), _AGENT_STOP_S)
+        async with asyncio.timeout(_AGENT_STOP_S):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

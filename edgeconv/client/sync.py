@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from edgeconv.client.aio import AsyncClient
+from edgeconv.client.loop_thread import LoopThread
 from edgeconv.client.patience import Patience
 from edgeconv.client.transfer import Progress
 from edgeconv.client.watching import Activity
@@ -24,8 +23,6 @@ from edgeconv.v1 import (
 
 Result = TypeVar("Result")
 
-_CANCEL_S = 5.0
-
 
 class Client:
     """Calls to one edgeconv server, blocking; safe to use from several threads.
@@ -38,7 +35,7 @@ class Client:
     the client's own thread. An interrupted call (Ctrl-C) is cancelled.
     """
 
-    def __init__(self, thread: _LoopThread, client: AsyncClient) -> None:
+    def __init__(self, thread: LoopThread, client: AsyncClient) -> None:
         self._thread = thread
         self.aio = client
 
@@ -56,7 +53,7 @@ class Client:
         Raises:
             EdgeconvError: SERVER_UNREACHABLE.
         """
-        thread = _LoopThread()
+        thread = LoopThread()
         try:
             connecting = AsyncClient.connect(address, token, timeout_s=timeout_s, patience=patience)
             return cls(thread, thread.run(connecting))
@@ -279,48 +276,6 @@ class Client:
     def get_benchmark_record(self, name: str) -> bytes:
         """The raw samples of a benchmark, JSON; its field "schema" is the version."""
         return self.run(self.aio.get_benchmark_record(name))
-
-
-class _LoopThread:
-    """An event loop that runs in a daemon thread."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="edgeconv-client", daemon=True
-        )
-        self._thread.start()
-
-    @property
-    def closed(self) -> bool:
-        return self._loop.is_closed()
-
-    def run(self, call: Coroutine[Any, Any, Result]) -> Result:
-        """Runs a coroutine to its end; an interrupted caller leaves when it has ended too."""
-        if self.closed:
-            call.close()
-            raise RuntimeError("the client is closed")
-        ended = threading.Event()
-
-        async def noted() -> Result:
-            try:
-                return await call
-            finally:
-                ended.set()
-
-        future = asyncio.run_coroutine_threadsafe(noted(), self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            ended.wait(_CANCEL_S)
-            raise
-
-    def stop(self) -> None:
-        """Ends the thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 async def _next(events: AsyncGenerator[Result, None]) -> Result | None:

@@ -43,7 +43,8 @@ class Wire:
             EdgeconvError: SERVER_UNREACHABLE when it does not stand in time.
         """
         try:
-            await asyncio.wait_for(self.channel.channel_ready(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self.channel.channel_ready()
         except TimeoutError:
             raise unreachable(self.address) from None
 

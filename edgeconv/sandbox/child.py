@@ -185,8 +185,8 @@ class Child:
         await self._process.wait()
         self._pipes.close()
         self._drain.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._drain
+        # Not itself: a cancellation of the caller could not be told from its own.
+        await asyncio.wait([self._drain])
 
     async def __aenter__(self) -> Self:
         return self
@@ -201,12 +201,14 @@ class Child:
     async def _death(self) -> EdgeconvError:
         """Why there is no message; ends a child that closed the channel and lives on."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), _LAST_WORDS_S)
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._process.wait()
         if self.alive:
             await self.kill()
             return self._accuse("closed its channel and did not end")
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._drain), _LAST_WORDS_S)
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await asyncio.shield(self._drain)
         status = self._process.returncode or 0
         if status == -signal.SIGXCPU:
             return EdgeconvError(

@@ -277,7 +277,8 @@ async def _end_needless(tools: Tools, engine: Engine, mine: list[Job]) -> None:
     """
     for job in await ended_jobs(tools, mine):
         try:
-            await asyncio.wait_for(engine.cancel(job), _GRACE_S)
+            async with asyncio.timeout(_GRACE_S):
+                await engine.cancel(job)
         except TimeoutError:
             _LOG.warning("%s has ended, and its job does not stop yet", job.resource)
 

@@ -55,5 +55,6 @@ class Watch:
     async def wait(self, timeout_s: float) -> bool:
         """Waits for a change; False when there was none in time."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
         return self._event.is_set()

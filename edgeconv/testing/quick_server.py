@@ -4,7 +4,7 @@
 
 It imports all that a server needs, which takes longest, and then makes a server of each line
 that it reads: a JSON object with the fields of `Birth`. It answers with lines "PID born" and,
-when the server listens, "PID ADDRESS". On SIGUSR1 a server that listens reads the file
+when the server listens, "PID ADDRESS". On SIGUSR2 a server that listens reads the file
 `orders_of(log)`: where it is to die from now on.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import faulthandler
 import importlib
 import json
 import logging
@@ -92,7 +93,8 @@ async def _serve(birth: Birth) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGUSR1, _obey, orders_of(Path(birth.log)))
+    loop.add_signal_handler(signal.SIGUSR1, _tell_tasks)
+    loop.add_signal_handler(signal.SIGUSR2, _obey, orders_of(Path(birth.log)))
 
     def ready(endpoint: Endpoint) -> None:
         _say(endpoint.address)
@@ -113,12 +115,22 @@ def _obey(path: Path) -> None:
     arm(orders.crash, may_die=is_first)
 
 
+def _tell_tasks() -> None:
+    for task in asyncio.all_tasks():
+        print(task, file=sys.stderr)
+        for frame in task.get_stack():
+            print(f"  {frame.f_code.co_qualname}:{frame.f_lineno}", file=sys.stderr)
+    sys.stderr.flush()
+
+
 def _live(birth: Birth) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # A trial that is broken off leaves no servers behind.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     log = os.open(birth.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
+    # One that does not end is asked where it stands.
+    faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     arm(birth.crash)
     asyncio.run(_serve(birth))

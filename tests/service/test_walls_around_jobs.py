@@ -168,7 +168,7 @@ def test_a_child_can_not_spoil_or_move_what_it_is_given(tmp_path: Path, standing
             _, said = await child.run(order, lambda fraction, words: None)
         finally:
             await child.end()
-        return list(said["worked"])
+        return list(said["facts"]["worked"])
 
     worked = asyncio.run(scenario())
     assert (worked == []) == standing

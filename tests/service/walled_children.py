@@ -36,4 +36,4 @@ def spoil_inputs(channel: Channel) -> None:
         except OSError:
             continue
         worked.append(name)
-    channel.send({"done": {"worked": worked}})
+    channel.send({"done": {"facts": {"worked": worked}}})

@@ -68,7 +68,8 @@ class BoundedEngine:
 
     async def _answered(self, call: Awaitable[R]) -> R:
         try:
-            return await asyncio.wait_for(call, self.limit_s)
+            async with asyncio.timeout(self.limit_s):
+                return await call
         except TimeoutError:
             raise _unavailable() from None
         except Exception as fault:

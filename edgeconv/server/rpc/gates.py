@@ -67,7 +67,8 @@ class Gate:
                 if self._turns.waiting > self._line:
                     raise self._refusal(who)
                 try:
-                    await asyncio.wait_for(granted.wait(), self._line_s)
+                    async with asyncio.timeout(self._line_s):
+                        await granted.wait()
                 except TimeoutError:
                     raise self._refusal(who) from None
             yield

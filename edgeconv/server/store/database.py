@@ -215,7 +215,8 @@ class Database:
 
     async def _pause(self) -> None:
         try:
-            await asyncio.wait_for(self._ending.wait(), random.uniform(0.0, 2 * _OUTAGE_PAUSE_S))
+            async with asyncio.timeout(random.uniform(0.0, 2 * _OUTAGE_PAUSE_S)):
+                await self._ending.wait()
         except TimeoutError:
             return
 

@@ -20,6 +20,7 @@ from edgeconv.testing.quick_server import Birth, Orders, orders_of
 
 START_S = 180.0
 _END_S = 60.0
+_LAST_WORDS_S = 5.0
 _CHILD = b"edgeconv.sandbox.entry"
 
 
@@ -73,7 +74,7 @@ class Life:
         """
         path = orders_of(Path(self._birth.log))
         path.write_text(json.dumps(asdict(Orders(crash, str(first)))))
-        self.send(signal.SIGUSR1)
+        self.send(signal.SIGUSR2)
 
     async def death(self, within_s: float) -> bool:
         """Waits for its death; whether it came in time."""
@@ -90,11 +91,21 @@ class Life:
         await self._dead.wait()
 
     async def stop(self) -> None:
-        """SIGTERM, and waits until it has ended; SIGKILL for one that does not."""
+        """SIGTERM, and waits until it has ended.
+
+        Raises:
+            RuntimeError: It does not end. Its words say where it stands.
+        """
         self.send(signal.SIGTERM)
         if not await self.death(_END_S):
-            await self.kill()
-            raise RuntimeError(f"the server {self.pid} did not end in {_END_S:.0f} s")
+            # Where its tasks stand, and then its threads.
+            self.send(signal.SIGUSR1)
+            await self.death(_LAST_WORDS_S)
+            self.send(signal.SIGABRT)
+            await self._dead.wait()
+            raise RuntimeError(
+                f"the server {self.pid} did not end in {_END_S:.0f} s: {self.last_words}"
+            )
 
     @property
     def last_words(self) -> str:

@@ -61,3 +61,18 @@ def test_a_subject_whose_state_changed_is_forgotten_and_leaves_nothing_behind() 
     board.forget("conversions/c", "benchmarks/2")
     board.forget("conversions/c", "benchmarks/2")
     assert vars(board)["_latest"] == {}
+
+
+def test_who_is_woken_and_cancelled_at_once_is_cancelled() -> None:
+    async def scenario() -> bool:
+        changes = Changes()
+        with changes.watching("a") as watch:
+            waiting = asyncio.create_task(watch.wait(10))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            changes.touch(["a"])
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            return waiting.cancelled()
+
+    assert asyncio.run(scenario())
