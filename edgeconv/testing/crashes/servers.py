@@ -30,7 +30,7 @@ _RECOVERY_S = 60.0
 _AT_BIRTH = (
     CrashPoint.STORE_OPENED, CrashPoint.SCRATCH_SWEPT, CrashPoint.EXECUTOR_KNOWN,
     CrashPoint.LEFT_JOBS_CANCELLED, CrashPoint.LEFT_JOBS_RESUMED, CrashPoint.LOST_JOBS_STARTED,
-    CrashPoint.LISTENING, ANY,
+    CrashPoint.LISTENING, CrashPoint.CONVERSION_FAILED, ANY,
 )  # fmt: skip
 """Points that a server may come to before it can be told to die there."""
 
