@@ -112,7 +112,8 @@ def _device(device: KnownDevice) -> agents_pb2.AgentDevice:
 def _status(held: Held) -> agents_pb2.LeaseStatus:
     return agents_pb2.LeaseStatus(
         lease=lease_message(held.lease),
-        message=held.message,
+        # Words of a runtime; a server refuses what not every database keeps.
+        message=held.message.replace("\0", "\\x00"),
         fraction=held.fraction,
         device_state=_DEVICE_STATES[held.stage],
         result=None if held.result is None else _result(held.result),

@@ -40,7 +40,7 @@ from edgeconv.server.engine.dbos_engine import DbosEngine
 from edgeconv.server.engine.engine import Engine, Job, JobKind
 from edgeconv.server.executor import Life, last_resort, take_up
 from edgeconv.server.jobs.children import DEFAULT_ENTRY, Children
-from edgeconv.server.jobs.runner import ended_jobs, run_job
+from edgeconv.server.jobs.runner import run_job
 from edgeconv.server.jobs.step_time import StepTimes
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
@@ -53,6 +53,7 @@ from edgeconv.server.rpc.serving import build_server
 from edgeconv.server.store.connections import TimeLimits, dispatch
 from edgeconv.server.store.store import Store
 from edgeconv.server.store.urls import database_url
+from edgeconv.server.sweep import Sweep
 
 _LOG = logging.getLogger(__name__)
 
@@ -159,7 +160,8 @@ async def serve(
         address = _listen(server, settings.listen, last_port(settings.state))
         await server.start()
         stack.push_async_callback(server.stop, _GRACE_S)
-        sweeper = asyncio.create_task(_sweep_forever(tools, bounded, life, settings))
+        sweep = Sweep(tools, bounded, life, settings.no_device_s)
+        sweeper = asyncio.create_task(sweep.go_on(settings.sweep_s))
         stack.push_async_callback(_cancelled, sweeper)
         collecting = asyncio.create_task(collect_forever(collector, settings.retention))
         stack.push_async_callback(_cancelled, collecting)
@@ -269,20 +271,6 @@ async def _open_engine(
     return engine
 
 
-async def _end_needless(tools: Tools, engine: Engine, mine: list[Job]) -> None:
-    """Interrupts jobs whose conversion has ended without them.
-
-    They hold a place that others wait for. Such are those of a cancellation that was broken
-    off between its commit and its effect.
-    """
-    for job in await ended_jobs(tools, mine):
-        try:
-            async with asyncio.timeout(_GRACE_S):
-                await engine.cancel(job)
-        except TimeoutError:
-            _LOG.warning("%s has ended, and its job does not stop yet", job.resource)
-
-
 async def _run(tools: Tools, engine: Engine, job: Job) -> None:
     followers = await run_job(tools, job)
     reached(CrashPoint.JOB_DONE)
@@ -348,31 +336,6 @@ def _listen(server: grpc.aio.Server, listen: str, last: int) -> str:
             listen=listen,
         ) from error
     return f"{host}:{port}"
-
-
-async def _sweep_forever(
-    tools: Tools, engine: Engine, life: Life, settings: ServerSettings
-) -> None:
-    finished = False
-    while True:
-        try:
-            finished = finished or await tools.store.finish_migrations()
-            await tools.store.database.forget_marks()
-            await life.judge()
-            standing = await take_up(tools, engine)
-            mine = [each.job for each in standing if each.executor in ("", tools.executor)]
-            await _end_needless(tools, engine, mine)
-            reached(CrashPoint.NEEDLESS_JOBS_ENDED)
-            await tools.store.fleet.sweep(no_device_ns=round(settings.no_device_s * NS_PER_S))
-            reached(CrashPoint.FLEET_SWEPT)
-            quiet = not mine and not await tools.store.fleet.is_measuring()
-            await tools.children.sweep(quiet=quiet)
-        except EdgeconvError as error:
-            _LOG.warning("the sweep broke off: %s", error.message)
-        except Exception:
-            # The next round may do better; without one, leases would live for ever.
-            _LOG.exception("the sweep failed")
-        await asyncio.sleep(settings.sweep_s)
 
 
 async def _until_set(stop: asyncio.Event, living: asyncio.Task[None]) -> None:

@@ -21,6 +21,9 @@ GRACE_NS = HOUR_NS
 UPLOAD_NS = 24 * HOUR_NS
 """How long a part waits that was sent and not used: an upload of days may go on where it was."""
 
+REQUEST_NS = 24 * HOUR_NS
+"""How long a call that comes again is answered as before."""
+
 
 class Kind(Enum):
     """What can hold blobs; a blob of no holder is an upload or a leftover."""

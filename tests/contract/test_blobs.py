@@ -153,6 +153,30 @@ def test_a_damaged_blob_is_never_given_out_whole_and_can_be_put_again(
     assert _read(place, _put(place, data)) == data
 
 
+def test_a_whole_blob_that_replaced_a_damaged_one_while_it_was_read_stays(
+    tmp_path: Path,
+) -> None:
+    # Memory gives a blob in one piece.
+    place = Place(Blobs.local(tmp_path), obstore.store.LocalStore(tmp_path))
+    part = os.urandom(3 * MIB)
+    file = _put(place, part)
+    place.damage(file.digest)
+
+    async def scenario() -> None:
+        reading = aiter(place.blobs.read(file))
+        await anext(reading)
+        place.blobs.remove([file.digest])
+        await place.blobs.put(_part(part), _stream(part))
+        with pytest.raises(EdgeconvError) as caught:
+            async for _ in reading:
+                pass
+        assert caught.value.reason is Reason.BLOB_DAMAGED
+
+    asyncio.run(scenario())
+    assert place.blobs.holds(file.digest)
+    assert _read(place, file) == part
+
+
 def test_a_missing_blob_is_said_to_be_missing(place: Place) -> None:
     for read in (lambda file: _read(place, file), place.blobs.read_whole):
         with pytest.raises(EdgeconvError, match="missing") as caught:

@@ -150,16 +150,18 @@ def test_a_queued_job_that_is_cancelled_never_runs(make: Make) -> None:
     assert not [event for event in _play(make, scenario) if event.startswith("b ")]
 
 
-def test_pending_are_the_jobs_of_that_executor(make: Make) -> None:
+def test_what_stands_is_told_in_order_with_who_runs_it(make: Make) -> None:
     async def scenario(engine: Engine, work: Work) -> None:
         for name in "abc":
             await engine.start(_job(name))
         await work.until("a began")
-        assert await engine.pending(EXECUTOR) == [_job("a"), _job("b"), _job("c")]
-        assert await engine.pending("another") == []
+        standing = await engine.standing()
+        assert [each.job for each in standing] == [_job("a"), _job("b"), _job("c")]
+        assert standing[0].executor == EXECUTOR
+        assert {each.executor for each in standing} <= {EXECUTOR, ""}
         work.let("a")
         await work.until("b began")
-        assert await engine.pending(EXECUTOR) == [_job("b"), _job("c")]
+        assert [each.job for each in await engine.standing()] == [_job("b"), _job("c")]
 
     _play(make, scenario)
 
@@ -219,7 +221,7 @@ def test_names_that_begin_alike_or_look_like_patterns_are_apart(make: Make) -> N
             await work.until(f"{name} began")
         await engine.cancel(_job("a_1"))
         await engine.cancel(_job("a%"))
-        assert {job.resource for job in await engine.pending(EXECUTOR)} == {
+        assert {each.job.resource for each in await engine.standing()} == {
             "conversions/ab1", "conversions/a",
         }  # fmt: skip
 
@@ -239,10 +241,10 @@ def test_shutdown_leaves_what_ran_and_what_waited_for_the_next(make: Make) -> No
 
         second = await make(work.run, 1, "second")
         try:
-            assert _job("a") in await second.pending("first")
+            assert Standing(_job("a"), "first") in await second.standing()
             await second.resume([_job("a"), _job("b")])
-            assert _job("a") not in await second.pending("first")
-            assert _job("a") in await second.pending("second")
+            (found,) = [each for each in await second.standing() if each.job == _job("a")]
+            assert found.executor in ("second", "")
             for name in "ab":
                 work.let(name)
             for name in "ab":
@@ -363,7 +365,7 @@ def test_what_a_killed_process_left_is_told_and_done(new_database: Callable[[], 
             # What ran waits for one who knows that it is dead.
             assert Standing(_job("a"), "other") in await engine.standing()
             await engine.start(_job("a"))
-            assert (await engine.pending("other"))[0] == _job("a")
+            assert (await engine.standing())[0] == Standing(_job("a"), "other")
             left = [each.job for each in await engine.standing() if each.executor == "other"]
             await engine.resume(left)
             await work.until("a ended")
@@ -431,7 +433,7 @@ def test_another_living_process_stops_what_is_no_more_its_own(
                 else:
                     await engine.resume([_job("a")])
                 assert await _says(process) == "stopped"
-                assert await engine.pending("other") == []
+                assert "other" not in {each.executor for each in await engine.standing()}
             finally:
                 await engine.shutdown()
 
@@ -440,7 +442,7 @@ def test_another_living_process_stops_what_is_no_more_its_own(
 
 async def _until_none(engine: Engine) -> None:
     async with asyncio.timeout(LIMIT_S):
-        while await engine.pending(EXECUTOR):
+        while await engine.standing():
             await asyncio.sleep(0)
 
 
@@ -457,7 +459,7 @@ def test_a_job_that_raises_does_not_stop_the_others(make: Make) -> None:
         for name in ("bad", "good"):
             await engine.start(_job(name))
         async with asyncio.timeout(LIMIT_S):
-            while await engine.pending(EXECUTOR):
+            while await engine.standing():
                 await asyncio.sleep(0)
         await engine.shutdown()
 

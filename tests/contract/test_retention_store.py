@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import sqlalchemy as sa
 from edgeconv.base.digests import digest_bytes
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.server.records import FileRecord, PartRecord, StepOutput
-from edgeconv.server.retention_rules import Holder, HolderId, Kind
+from edgeconv.server.retention_rules import REQUEST_NS, Holder, HolderId, Kind
 from edgeconv.server.store import schema
+from edgeconv.server.store.conversions import NewConversion
 from edgeconv.server.store.requests import Request
 from edgeconv.server.store.steps import StepClaim, StepDone
 from edgeconv.server.store.store import Store
@@ -33,6 +35,7 @@ def play(new_database: Callable[[], str]) -> Play:
             clock = FakeClock()
             store = await Store.open(new_database(), clock=clock, touch=lambda topics: None)
             try:
+                await store.executors.enter("me")
                 await scenario(store, clock)
             finally:
                 await store.close()
@@ -150,6 +153,69 @@ def test_deleted_models_hold_nothing_and_datasets_do(play: Play) -> None:
         assert holders[Kind.DATASET].needed
         await store.datasets.delete("d")
         assert {each.kind for each in await _holders(store)} == {Kind.MODEL}
+
+    play(scenario)
+
+
+def test_a_call_that_comes_again_after_a_day_is_a_new_one(play: Play) -> None:
+    async def scenario(store: Store, clock: FakeClock) -> None:
+        await store.retention.touch({_file(b"m").digest: 1})
+        call = Request("local", "id", "f")
+        first, _ = await store.models.create("m", (_file(b"m"),), call)
+        clock.advance(REQUEST_NS)
+        await store.retention.forget_requests(REQUEST_NS)
+        again, new = await store.models.create("m", (_file(b"m"),), call)
+        assert (again.version, new) == (first.version, False)
+        clock.advance(1)
+        await store.retention.forget_requests(REQUEST_NS)
+        again, new = await store.models.create("m", (_file(b"m"),), call)
+        assert (again.version, new) == (first.version + 1, True)
+
+    play(scenario)
+
+
+def test_of_a_conversion_whose_files_went_the_last_event_stays(play: Play) -> None:
+    async def scenario(store: Store, clock: FakeClock) -> None:
+        new = NewConversion("models/m/versions/1", "r", {}, {}, "none", {}, {}, [], [])
+        kept, _ = await store.conversions.create(new, ANYONE)
+        gone, _ = await store.conversions.create(new, ANYONE)
+        for conversion in (kept, gone):
+            await store.conversions.begin(conversion, "me")
+            await store.conversions.cancel(conversion)
+        before, _ = await store.conversions.events_after(gone, 0)
+        assert len(before) == 3
+        clock.advance(1)
+        holder = (await _holders(store))[HolderId(Kind.CONVERSION, gone)]
+        assert await store.retention.retire_conversion(holder)
+        assert await store.conversions.events_after(gone, 0) == ([before[-1]], True)
+        assert await store.conversions.events_after(gone, before[-1].sequence) == ([], True)
+        assert len((await store.conversions.events_after(kept, 0))[0]) == 3
+
+    play(scenario)
+
+
+def test_who_looks_for_holders_reads_none_of_their_facts(play: Play) -> None:
+    async def scenario(store: Store, clock: FakeClock) -> None:
+        facts = {"names": ["n" * 1000] * 8000}
+        inputs = {"source": {"files": [], "digest": "d", "facts": facts}}
+        await store.retention.touch({_file(b"x").digest: 1})
+        for place in range(3):
+            claim = await store.steps.claim(f"{place}", "step", "me")
+            assert isinstance(claim, StepClaim)
+            output = StepOutput(files=(_file(b"x"),), facts=facts)
+            assert await store.steps.finish(f"{place}", claim.token, output)
+            new = NewConversion("models/m/versions/1", "r", {}, inputs, "none", {}, {}, [], [])
+            ended, _ = await store.conversions.create(new, ANYONE)
+            await store.conversions.cancel(ended)
+        await _holders(store)
+        tracemalloc.start()
+        try:
+            found = await _holders(store)
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert found[HolderId(Kind.STEP, "0")].digests == {_file(b"x").digest}
+        assert peak_bytes < 4_000_000
 
     play(scenario)
 

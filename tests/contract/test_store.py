@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,11 +24,20 @@ from edgeconv.server.records import (
     StepReportRecord,
     VariantRecord,
 )
+from edgeconv.server.store import tables
 from edgeconv.server.store.agents import AgentDevice, HeldLease, Word
 from edgeconv.server.store.attempts import MAX_LOST_ATTEMPTS
 from edgeconv.server.store.conversions import NewConversion, VerifiedVariant
+from edgeconv.server.store.database import Transaction
 from edgeconv.server.store.requests import Request
-from edgeconv.server.store.steps import MAX_LOST_RUNS, StepBusy, StepClaim, StepDone, StepGivenUp
+from edgeconv.server.store.steps import (
+    MAX_LOST_RUNS,
+    StepBusy,
+    StepClaim,
+    StepDone,
+    StepGivenUp,
+    Steps,
+)
 from edgeconv.server.store.store import Store
 from edgeconv.testing.fake_clock import FakeClock
 
@@ -197,8 +207,9 @@ def test_an_inspection_ends_once(play: Play) -> None:
         models = case.store.models
         name = (await models.create("m", _files(b"x"), ANYONE))[0].name
         assert await models.inspecting() == [name]
-        await models.settle(name, inspection=INSPECTION)
-        await models.settle(name, error={"reason": "INTERNAL"})
+        await case.store.executors.enter("me")
+        await models.settle(name, "me", inspection=INSPECTION)
+        await models.settle(name, "me", error={"reason": "INTERNAL"})
         found = await models.get("m", 1)
         assert found is not None
         assert (found.state, found.inspection, found.error) == ("ready", INSPECTION, None)
@@ -215,7 +226,10 @@ def test_a_dataset_has_its_name_alone(play: Play) -> None:
         with pytest.raises(EdgeconvError) as caught:
             await datasets.create("d", _files(b"y", "d.npz"), "", ANYONE)
         assert caught.value.reason is Reason.ALREADY_EXISTS
-        await datasets.settle("datasets/d", error={"reason": "DATASET_INVALID", "message": "no"})
+        await case.store.executors.enter("me")
+        await datasets.settle(
+            "datasets/d", "me", error={"reason": "DATASET_INVALID", "message": "no"}
+        )
         found = await datasets.get("d")
         assert found is not None
         assert (found.state, found.error) == (
@@ -345,6 +359,121 @@ def test_only_one_of_many_gets_a_step(play: Play) -> None:
     play(scenario)
 
 
+def test_what_a_dead_executor_held_is_free_when_it_is_dead(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        steps, executors = case.store.steps, case.store.executors
+        for name in ("dead", "alive"):
+            await executors.enter(name)
+            await steps.claim(f"of {name}", "s", name)
+        case.touched.clear()
+        assert await executors.declare_others_dead("alive") == ["dead"]
+        assert await _running(case) == {"of alive": "alive"}
+        # Who waits for the step is told, and need not look again and again.
+        assert "steps/of dead" in case.touched
+        assert not await steps.finish("of dead", 1, StepOutput(facts={"late": True}))
+
+    play(scenario)
+
+
+def test_what_an_executor_holds_at_its_orderly_end_is_free_and_no_lost_run(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        for number in range(MAX_LOST_RUNS + 2):
+            await case.store.executors.enter(f"e{number}")
+            claim = await case.store.steps.claim("k", "s", f"e{number}")
+            assert claim == StepClaim(number + 1)
+            await case.store.executors.retire(f"e{number}")
+            assert await _running(case) == {}
+
+    play(scenario)
+
+
+def test_a_new_executor_frees_what_an_older_server_left_with_the_dead(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.store.executors.enter("dead")
+        await case.store.steps.claim("k", "s", "dead")
+        # As code does that knows nothing of steps.
+        await case.store.database.run(lambda tx: tx.execute(sa.delete(tables.executors)))
+        await case.store.executors.enter("new")
+        assert await _running(case) == {}
+
+    play(scenario)
+
+
+def test_who_does_not_live_gets_and_ends_nothing(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        store = case.store
+        conversion = await case.conversion()
+        model = (await store.models.create("m", _files(b"x"), ANYONE))[0].name
+        await store.datasets.create("d", _files(b"x", "d.npz"), "", ANYONE)
+        await store.executors.declare_others_dead("judge")
+        for refused in (
+            store.steps.claim("k", "s", "me"),
+            store.conversions.begin(conversion, "me"),
+            store.models.settle(model, "me", inspection=INSPECTION),
+            store.datasets.settle("datasets/d", "me", error={"reason": "INTERNAL"}),
+        ):
+            with pytest.raises(EdgeconvError) as caught:
+                await refused
+            assert caught.value.reason is Reason.DECLARED_DEAD
+        assert await _running(case) == {}
+        view = await store.conversions.view(conversion)
+        assert view is not None
+        assert view.conversion.attempt == 1
+        assert await store.models.inspecting() == [model]
+        assert await store.datasets.inspecting() == ["datasets/d"]
+
+    play(scenario)
+
+
+def test_a_claim_under_way_while_its_owner_is_declared_dead_leaves_nothing_held(
+    url: str,
+) -> None:
+    async def scenario() -> None:
+        async with _opened(url) as one, _opened(url) as other:
+            claimed, go_on = threading.Event(), threading.Event()
+            await one.store.executors.enter("me")
+
+            def claim(tx: Transaction) -> object:
+                found = Steps.claim.__wrapped__(one.store.steps, tx, "k", "s", "me")  # type: ignore[attr-defined]
+                claimed.set()
+                assert go_on.wait(20)
+                return found
+
+            claiming = asyncio.create_task(one.store.database.run(claim))
+            await asyncio.to_thread(claimed.wait, 20)
+            dying = asyncio.create_task(other.store.executors.declare_others_dead("judge"))
+            # On SQLite it waits for the claim; on PostgreSQL it may end before it.
+            await asyncio.wait([dying], timeout=0.2)
+            go_on.set()
+            assert await dying == ["me"]
+            await asyncio.wait([claiming])
+            assert await _running(other) == {}
+
+    asyncio.run(scenario())
+
+
+async def _running(case: Case) -> dict[str, str]:
+    """Steps that are held, with who holds each."""
+    held = sa.select(tables.steps).where(tables.steps.c.state == "running")
+    rows = await case.store.database.run(lambda tx: tx.rows(held))
+    return {row["key"]: row["owner"] for row in rows}
+
+
+def test_a_nul_in_what_a_device_says_is_seen_whatever_the_database(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.measuring()
+        (given,) = (await case.speak()).assigned
+        await case.speak(_held(given, message="at a\0b"))
+        device = await case.store.fleet.device("a")
+        assert device is not None
+        assert device.reason == "at a\\x00b"
+        # As JSON it is kept as it was said.
+        error = EdgeconvError(Reason.DEVICE_FAILED, "name\0d")
+        assert await case.store.fleet.fail(given.id, given.token, "device", error)
+
+    play(scenario)
+
+
 # Conversions.
 
 
@@ -433,6 +562,7 @@ def test_a_conversion_whose_executors_die_over_it_ends_with_that_reason(play: Pl
         conversion = await case.conversion()
         begun = await _lose_attempts(case, conversion, MAX_LOST_ATTEMPTS)
         assert begun == list(range(2, MAX_LOST_ATTEMPTS + 2))
+        await case.store.executors.enter("last")
         assert await case.store.conversions.begin(conversion, "last") is None
         ended = await case.store.conversions.get(conversion)
         assert ended is not None
@@ -465,6 +595,7 @@ def test_attempts_that_brought_it_on_or_were_left_in_order_do_not_count(
             await store.executors.retire("next")
         if way != "taken over":
             await store.executors.declare_others_dead("judge")
+        await store.executors.enter("last")
         assert await store.conversions.begin(conversion, "last") == attempt + 1
 
     play(scenario)
@@ -860,8 +991,9 @@ def test_a_cancelled_caller_does_not_undo_or_hide_what_was_committed(
 ) -> None:
     async def scenario(case: Case) -> None:
         name = (await case.store.models.create("m", _files(b"x"), ANYONE))[0].name
+        await case.store.executors.enter("me")
         case.touched.clear()
-        write = asyncio.create_task(case.store.models.settle(name, inspection=INSPECTION))
+        write = asyncio.create_task(case.store.models.settle(name, "me", inspection=INSPECTION))
         await asyncio.sleep(pause_s)
         write.cancel()
         await asyncio.wait([write])

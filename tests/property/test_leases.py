@@ -86,6 +86,7 @@ class Leases(RuleBasedStateMachine):
         url = f"sqlite:///{self.folder / 'edgeconv.db'}"
         self.store = self.do(Store.open(url, clock=self.clock, touch=lambda _: None))
         self.do(self.store.retention.touch({FILE.digest: FILE.size_bytes}))
+        self.do(self.store.executors.enter("me"))
         self.enqueue("any", 0, 4)
         self.speak("north", lost=False)
 

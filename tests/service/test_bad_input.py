@@ -294,6 +294,36 @@ def test_a_bad_field_is_refused_in_words_and_nothing_breaks(
     assert faults(caplog) == []
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_nul_in_any_text_is_refused_whatever_the_database(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = request.getfixturevalue("cluster").new_database() if kind == "postgresql" else ""
+
+    async def main() -> None:
+        async with quick_service(tmp_path, database=database) as service:
+            world = World(service)
+            await world.fill()
+            wrong, tried = [], 0
+            for method in methods():
+                for name, request in spoiled(world.request(method)):
+                    text = str(request)
+                    if "\\000" not in text or "\\377" in text:
+                        continue
+                    tried += 1
+                    answer = await call(service, method, request)
+                    # A status is what something else said: that is kept, with the NUL seen.
+                    expected = ["OK", "FIELD_INVALID"] if "error." in name else ["FIELD_INVALID"]
+                    if answer not in expected:
+                        wrong.append((method.name, name, answer))
+            assert wrong == []
+            assert tried > 100
+            await still_well(service)
+
+    asyncio.run(main())
+    assert faults(caplog) == []
+
+
 def test_bytes_that_are_no_message_are_refused_in_words(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -448,9 +448,9 @@ def test_the_end_of_a_deleted_dataset_s_inspection_is_not_that_of_the_next(
             assert old is not None
             await store.datasets.delete("d")
             new, _ = await store.datasets.create("d", old.files, "", Request("local", "", ""))
-            await store.datasets.settle(
-                new.name, create_ns=old.create_ns, error={"reason": "INTERNAL", "message": "old"}
-            )
+            await store.executors.enter("late")
+            error = {"reason": "INTERNAL", "message": "old"}
+            await store.datasets.settle(new.name, "late", create_ns=old.create_ns, error=error)
             async with asyncio.timeout(30):
                 assert (await service.client.wait_dataset(new.name)).samples == 8
 

@@ -15,9 +15,11 @@ from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.changes import Changes
 from edgeconv.server.jobs.children import Children
 from edgeconv.server.jobs.memo import once
+from edgeconv.server.jobs.runner import inspection_of, run_job
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.progress import ProgressBoard
 from edgeconv.server.records import StepOutput
+from edgeconv.server.store.requests import Request
 from edgeconv.server.store.steps import StepClaim
 from edgeconv.server.store.store import Store
 
@@ -47,67 +49,49 @@ def _output(wall_ns: int) -> StepOutput:
     )  # fmt: skip
 
 
-async def _take_over(tools: Tools) -> int:
+async def _take_for_dead(tools: Tools) -> int:
     """Claims the step as another executor, to whom all the others are dead."""
+    await tools.store.executors.enter("quick")
+    await tools.store.executors.declare_others_dead("quick")
     claim = await tools.store.steps.claim(KEY, STEP, "quick")
     assert isinstance(claim, StepClaim)
     return claim.token
 
 
-def test_who_lost_the_claim_takes_the_result_of_the_one_who_has_it(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with _tools(tmp_path) as tools:
-
-            async def make() -> StepOutput:
-                token = await _take_over(tools)
-                assert await tools.store.steps.finish(KEY, token, _output(2))
-                return _output(1)
-
-            come = await once(tools, KEY, STEP, make)
-            assert (come.output.wall_ns, come.reused) == (2, True)
-            assert await tools.store.steps.output(KEY) == _output(2)
-
-    asyncio.run(scenario())
-
-
-def test_who_lost_the_claim_waits_for_the_one_who_has_it(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with _tools(tmp_path) as tools:
-            await tools.store.executors.enter("quick")
-            taken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-            async def make() -> StepOutput:
-                taken.set_result(await _take_over(tools))
-                return _output(1)
-
-            coming = asyncio.create_task(once(tools, KEY, STEP, make))
-            token = await taken
-            # What was lost keeps nothing of the new owner's from being finished.
-            assert await tools.store.steps.output(KEY) is None
-            assert await tools.store.steps.finish(KEY, token, _output(2))
-            come = await coming
-            assert (come.output.wall_ns, come.reused) == (2, True)
-
-    asyncio.run(scenario())
-
-
-def test_who_lost_the_claim_does_the_step_again_when_the_one_who_has_it_dies(
+def test_who_was_taken_for_dead_ends_quietly_and_leaves_the_step_to_the_other(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
         async with _tools(tmp_path) as tools:
-            await tools.store.executors.enter("quick")
-            tries: list[int] = []
+            await tools.store.executors.enter("slow")
+            tokens: list[int] = []
 
             async def make() -> StepOutput:
-                tries.append(len(tries))
-                if len(tries) == 1:
-                    await _take_over(tools)
-                    await tools.store.executors.retire("quick")
-                return _output(len(tries))
+                tokens.append(await _take_for_dead(tools))
+                return _output(1)
 
-            come = await once(tools, KEY, STEP, make)
-            assert (come.output.wall_ns, come.reused) == (2, False)
+            with pytest.raises(asyncio.CancelledError):
+                await once(tools, KEY, STEP, make)
+            # What was lost keeps nothing of the new owner's from being finished.
+            assert await tools.store.steps.output(KEY) is None
+            assert await tools.store.steps.finish(KEY, tokens[0], _output(2))
+
+    asyncio.run(scenario())
+
+
+def test_who_was_taken_for_dead_begins_nothing_and_fails_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with _tools(tmp_path) as tools:
+
+            async def make() -> StepOutput:
+                raise AssertionError
+
+            with pytest.raises(asyncio.CancelledError):
+                await once(tools, KEY, STEP, make)
+            model, _ = await tools.store.models.create("m", (), Request("local", "", ""))
+            with pytest.raises(asyncio.CancelledError):
+                await run_job(tools, inspection_of(model.name))
+            assert await tools.store.models.inspecting() == [model.name]
 
     asyncio.run(scenario())
 

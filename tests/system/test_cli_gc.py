@@ -112,6 +112,7 @@ async def _fill_with_results(state: Path) -> None:
         for n in range(_RESULTS)
     ]
     await store.models.create("m", tuple(files[:_SHARED]), Request("local", "", ""))
+    await store.executors.enter("me")
     for n, file in enumerate(files):
         claim = await store.steps.claim(f"key{n}", "step", "me")
         assert isinstance(claim, StepClaim)

@@ -23,7 +23,7 @@ from obstore.store import LocalStore
 from edgeconv.base.digests import digest_bytes, is_digest
 from edgeconv.base.disk import disk_error, disk_full
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.base.ids import new_id
+from edgeconv.server.blobs.aside import put_aside, remove_damaged
 from edgeconv.server.blobs.part_checks import PartCheck, check_digest, counted, damaged
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.records import FileRecord, PartRecord
@@ -337,8 +337,23 @@ class Blobs:
         return b"".join(self._read_blocking(file))
 
     def _drop(self, part: PartRecord) -> None:
-        """Makes room for a whole one: a blob that exists is never written again."""
-        self.remove([part.digest])
+        """Makes room for a whole one, unless one has come meanwhile: a blob that exists is
+        never written again."""
+        if self._is_whole(part):
+            return
+        if self._folder is None:
+            self.remove([part.digest])
+            return
+        remove_damaged(self._folder / _path(part.digest), part.digest)
+
+    def _is_whole(self, part: PartRecord) -> bool:
+        found = hashlib.sha256()
+        try:
+            for chunk in obstore.get(self._store, _path(part.digest)).stream():
+                found.update(chunk)
+        except (OSError, BaseError):
+            return False
+        return f"sha256:{found.hexdigest()}" == part.digest
 
     def _clear_obstacle(self, part: PartRecord) -> None:
         """Puts aside what is in a blob's place and is none: a folder, a link to nothing."""
@@ -346,7 +361,7 @@ class Blobs:
             return
         place = self._folder / _path(part.digest)
         if os.path.lexists(place) and not place.is_file():
-            place.rename(place.with_name(f"{place.name}#{new_id()}"))
+            put_aside(place)
 
     async def _read_part(self, part: PartRecord) -> AsyncIterator[bytes]:
         check = PartCheck(part, self._drop)

@@ -44,10 +44,6 @@ class BoundedEngine:
         """
         await self._answered(self.engine.resume(jobs))
 
-    async def pending(self, executor: str) -> list[Job]:
-        """As `Engine` says; raises as `resume`."""
-        return await self._answered(self.engine.pending(executor))
-
     async def standing(self) -> list[Standing]:
         """As `Engine` says; raises as `resume`."""
         return await self._answered(self.engine.standing())

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import threading
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,6 @@ from typing import Any, Self, TypeVar
 
 from dbos import (
     DBOS,
-    DBOSConfig,
-    DBOSPortableJSONSerializer,
     SetEnqueueOptions,
     SetWorkflowID,
     WorkflowStatus,
@@ -31,15 +28,14 @@ from dbos import (
 )
 
 from edgeconv.server.crash_points import CrashPoint, reached
-from edgeconv.server.engine.dbos_log import DbosNews
+from edgeconv.server.engine.dbos_process import end, launch
 from edgeconv.server.engine.engine import Job, JobKind, RunJob, Standing
 from edgeconv.server.engine.places import Places, Turn
+from edgeconv.server.engine.recent import Recent
 
 _LOG = logging.getLogger(__name__)
 
 R = TypeVar("R")
-
-_NAME = "edgeconv"
 
 VERSION = 1
 """Of what a workflow is made of: its name and arguments. Not of what a job does: the code may
@@ -51,10 +47,8 @@ _FRONT, _BACK = 1, 2
 _KEPT = timedelta(minutes=10)
 _TIDY_S = 60.0
 _TIDY_AT_ONCE = 500
-_END_S = 10.0
+_WORK_END_S = 10.0
 _ROW_S, _ROW_LOOKS = 0.05, 20
-_THREADS = "dbos-executor"
-_NEWS = DbosNews()
 
 _CANCELLED = (error.DBOSWorkflowCancelledError, error.DBOSAwaitedWorkflowCancelledError)
 
@@ -79,9 +73,9 @@ class DbosEngine:
         self._last_ns = 0
         self._tasks: dict[str, tuple[Job, asyncio.Task[str]]] = {}
         self._turns: dict[str, Turn] = {}
-        self._over: set[str] = set()
-        self._long_over: set[str] = set()
-        self._cancelled: set[str] = set()
+        # Rows may tell of a while ago.
+        self._over = Recent()
+        self._cancelled = Recent()
         self._calls: set[asyncio.Task[Any]] = set()
         self._workflows: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -115,7 +109,7 @@ class DbosEngine:
         engine = cls(executor, run, limits, embedded=embedded)
         _open = engine
         try:
-            _launch(executor, database)
+            launch(executor, database, VERSION)
             if not embedded:
                 for kind in JobKind:
                     await DBOS.register_queue_async(
@@ -142,10 +136,6 @@ class DbosEngine:
         """As `Engine` says."""
         if not self._closed:
             await self._to_its_end(self._cancel(job))
-
-    async def pending(self, executor: str) -> list[Job]:
-        """As `Engine` says."""
-        return [_job_of(row) for row in await self._in_order() if row.executor_id == executor]
 
     async def standing(self) -> list[Standing]:
         """As `Engine` says."""
@@ -178,10 +168,10 @@ class DbosEngine:
         await _interrupted([task for _, task in self._tasks.values()])
         # DBOS ends without waiting for what runs of its own, which would go on without it.
         if at_work := self._calls | self._workflows:
-            await asyncio.wait(at_work, timeout=_END_S)
+            await asyncio.wait(at_work, timeout=_WORK_END_S)
         # It had put its threads in the place of the loop's, and ends them.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
-        await asyncio.to_thread(_end)
+        await asyncio.to_thread(end)
         _open = None
 
     async def _start(self, job: Job) -> None:
@@ -217,7 +207,7 @@ class DbosEngine:
         async with self._lock:
             attempts = [*here, *(each for each in await self._attempts(job) if each not in here)]
             # For those that were taken off the queue and have not begun.
-            self._cancelled.update(attempts)
+            self._cancelled.note(attempts)
             if attempts:
                 await DBOS.cancel_workflows_async(attempts)
         await self._interrupt(job)
@@ -234,9 +224,7 @@ class DbosEngine:
         rows = await DBOS.list_workflows_async(
             status=_LIVE, workflow_id_prefix=prefix, name="edgeconv.job", load_output=False
         )
-        # Rows may tell of a while ago.
-        over = self._over | self._long_over
-        return [row for row in rows if row.workflow_id not in over]
+        return [row for row in rows if row.workflow_id not in self._over]
 
     async def _in_order(self) -> list[WorkflowStatus]:
         if self._closed:
@@ -300,7 +288,7 @@ class DbosEngine:
             CancelledError: it was interrupted; DBOS then writes nothing about it.
         """
         if self._closed or attempt in self._cancelled:
-            self._cancelled.discard(attempt)
+            self._cancelled.drop(attempt)
             raise asyncio.CancelledError
         # Not as a part of the workflow: what it starts are jobs of their own.
         task = asyncio.create_task(
@@ -311,9 +299,9 @@ class DbosEngine:
             return await task
         finally:
             del self._tasks[attempt]
-            self._cancelled.discard(attempt)
+            self._cancelled.drop(attempt)
             # Its row says so a moment later only.
-            self._over.add(attempt)
+            self._over.note([attempt])
 
     async def _in_its_place(self, attempt: str, job: Job) -> str:
         turn = self._turns.get(attempt)
@@ -338,7 +326,7 @@ class DbosEngine:
 
         def forget(task: asyncio.Task[Any]) -> None:
             self._workflows.discard(task)
-            self._cancelled.discard(attempt)
+            self._cancelled.drop(attempt)
             # It may have been cancelled before it came to its work.
             if turn := self._turns.pop(attempt, None):
                 turn.leave()
@@ -371,7 +359,8 @@ class DbosEngine:
                 # The next round may do better.
                 _LOG.exception("ended attempts could not be forgotten")
             await asyncio.sleep(_TIDY_S)
-            self._over, self._long_over = set(), self._over
+            self._over.age()
+            self._cancelled.age()
 
 
 @DBOS.step(name="edgeconv.job.run", preemptible=True)
@@ -388,40 +377,6 @@ async def _attempt(kind: str, resource: str) -> str:
     assert DBOS.workflow_id is not None
     _open.note_workflow(DBOS.workflow_id)
     return await _run_job(kind, resource)
-
-
-def _launch(executor: str, database: Any) -> None:
-    """Starts DBOS; to be called inside the event loop that jobs are to run in."""
-    config: DBOSConfig = {
-        "name": _NAME,
-        "system_database_url": str(database.url.render_as_string(hide_password=False)),
-        "system_database_engine": database,
-        "application_version": str(VERSION),
-        "executor_id": executor,
-        "serializer": DBOSPortableJSONSerializer(),
-        "log_level": "WARNING",
-        "use_listen_notify": False,
-        # What polls it holds up the end by as much.
-        "notification_listener_polling_interval_sec": 0.1,
-    }
-    DBOS(config=config)
-    logger = logging.getLogger("dbos")
-    logger.handlers.clear()
-    logger.propagate = True
-    logger.addFilter(_NEWS)
-    DBOS.launch()
-
-
-def _end() -> None:
-    """Ends DBOS and waits for the threads of its pool, for which it does not wait itself.
-
-    One that has a connection while others close them, or while the interpreter ends, can take
-    the process down.
-    """
-    DBOS.destroy()
-    for thread in threading.enumerate():
-        if thread.name.startswith(_THREADS):
-            thread.join(_END_S)
 
 
 def _job_of(row: WorkflowStatus) -> Job:

@@ -56,15 +56,8 @@ class Engine(Protocol):
         """
         ...
 
-    async def pending(self, executor: str) -> list[Job]:
-        """Jobs of an executor that have not ended, in the order they were started.
-
-        What it queued itself for any executor is among them.
-        """
-        ...
-
     async def standing(self) -> list[Standing]:
-        """All jobs that have not ended, on whatever executor."""
+        """All jobs that have not ended, on whatever executor, in the order they are begun."""
         ...
 
     async def ahead_of(self, job: Job) -> list[Job]:

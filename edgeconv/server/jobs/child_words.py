@@ -37,7 +37,7 @@ def done_of(said: Any) -> dict[str, Any]:
     """
     if not isinstance(said, Mapping):
         raise ValueError("an end that is no JSON object")
-    return {key: said[key] for key in _OF_AN_END if key in said}
+    return {key: _visible(said[key]) for key in _OF_AN_END if key in said}
 
 
 def error_of(said: Any) -> EdgeconvError:
@@ -66,5 +66,17 @@ def error_of(said: Any) -> EdgeconvError:
     return EdgeconvError.from_json(short)
 
 
+def _visible(value: Any) -> Any:
+    """U+0000 as "\\x00": names come out of a model's file, and no database keeps it everywhere."""
+    if isinstance(value, str):
+        return value.replace("\0", "\\x00")
+    if isinstance(value, Mapping):
+        return {_visible(key): _visible(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_visible(each) for each in value]
+    return value
+
+
 def _short(text: str) -> str:
+    text = _visible(text)
     return text if len(text) <= LONGEST_WORDS else f"{text[:LONGEST_WORDS]} …"

@@ -42,9 +42,10 @@ async def inspect_model(tools: Tools, name: str) -> None:
         reached(CrashPoint.MODEL_INSPECTED)
     except Exception as fault:
         # A fault of ours must still end the inspection, for whoever waits for it.
-        await tools.store.models.settle(name, error=_as_error(name, fault).to_json())
+        error = _as_error(name, fault).to_json()
+        await tools.store.models.settle(name, tools.executor, error=error)
     else:
-        await tools.store.models.settle(name, inspection=inspection)
+        await tools.store.models.settle(name, tools.executor, inspection=inspection)
     reached(CrashPoint.MODEL_SETTLED)
 
 
@@ -75,9 +76,13 @@ async def inspect_dataset(tools: Tools, name: str) -> None:
     except Exception as fault:
         # As above.
         error = _as_error(name, fault).to_json()
-        await tools.store.datasets.settle(name, create_ns=record.create_ns, error=error)
+        await tools.store.datasets.settle(
+            name, tools.executor, create_ns=record.create_ns, error=error
+        )
     else:
-        await tools.store.datasets.settle(name, create_ns=record.create_ns, inspection=inspection)
+        await tools.store.datasets.settle(
+            name, tools.executor, create_ns=record.create_ns, inspection=inspection
+        )
     reached(CrashPoint.DATASET_SETTLED)
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.server.crash_points import CrashPoint, reached
+from edgeconv.server.jobs.taken_for_dead import ending_with_its_executor
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.records import StepOutput
 from edgeconv.server.store.steps import Claim, StepBusy, StepClaim, StepDone, StepGivenUp
@@ -33,11 +34,13 @@ async def once(
 
     Raises:
         EdgeconvError: that of `make`; LIMIT_EXCEEDED when servers died over it too often.
+        CancelledError: this executor was taken for dead; another one does the job.
     """
     held: list[int] = []
 
     async def claim() -> Claim:
-        claim = await tools.store.steps.claim(key, name, tools.executor)
+        with ending_with_its_executor():
+            claim = await tools.store.steps.claim(key, name, tools.executor)
         if isinstance(claim, StepClaim):
             held.append(claim.token)
         return claim
@@ -54,16 +57,16 @@ async def once(
                 await watch.wait(_LOOK_AGAIN_S)
 
     try:
-        while isinstance(found := await claimed(), StepClaim):
-            reached(CrashPoint.STEP_CLAIMED)
-            output = await make()
-            if await tools.store.steps.finish(key, found.token, output):
-                held.clear()
-                reached(CrashPoint.STEP_RECORDED)
-                return StepCome(output, False)
-            # Another executor took this one for dead. Its result is the one that counts.
-            held.clear()
-        return StepCome(found.output, True)
+        found = await claimed()
+        if isinstance(found, StepDone):
+            return StepCome(found.output, True)
+        reached(CrashPoint.STEP_CLAIMED)
+        output = await make()
+        if not await tools.store.steps.finish(key, found.token, output):
+            raise asyncio.CancelledError
+        held.clear()
+        reached(CrashPoint.STEP_RECORDED)
+        return StepCome(output, False)
     finally:
         for token in held:
             await _to_the_end(tools.store.steps.release(key, token))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from edgeconv.server.engine.engine import Job, JobKind
 from edgeconv.server.jobs.conversion_job import run_conversion
 from edgeconv.server.jobs.inspection_job import inspect_dataset, inspect_model
+from edgeconv.server.jobs.taken_for_dead import ending_with_its_executor
 from edgeconv.server.jobs.tools import Tools
 
 
@@ -15,7 +16,15 @@ async def run_job(tools: Tools, job: Job) -> list[Job]:
 
     Returns:
         Jobs that waited for this one and can begin now.
+
+    Raises:
+        CancelledError: this executor was taken for dead; another one does the job.
     """
+    with ending_with_its_executor():
+        return await _run(tools, job)
+
+
+async def _run(tools: Tools, job: Job) -> list[Job]:
     collection, _, rest = job.resource.partition("/")
     if collection == "models":
         await inspect_model(tools, job.resource)

@@ -15,6 +15,7 @@ from edgeconv.base.removal import remove_folder
 from edgeconv.server.blobs.blobs import Blobs, changed_before
 from edgeconv.server.retention_rules import (
     GRACE_NS,
+    REQUEST_NS,
     Decision,
     Holder,
     Kind,
@@ -121,6 +122,7 @@ class Collector:
         if dry_run:
             return _outcome(decision, stored, decision.holders, decision.blobs, policy, leftovers)
         retired, gone = await self._carry_out(decision, holders, stored, lost, tell)
+        await self.store.retention.forget_requests(REQUEST_NS)
         await asyncio.to_thread(_remove_leftovers, leftovers)
         return _outcome(decision, stored, retired, gone, policy, leftovers)
 

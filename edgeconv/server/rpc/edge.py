@@ -21,7 +21,7 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.results.status import to_status
 from edgeconv.server.completion import set_going
-from edgeconv.server.rpc.fields import PRINCIPAL, check_required, refuse
+from edgeconv.server.rpc.fields import PRINCIPAL, check_fields, refuse
 from edgeconv.server.rpc.gates import CALLER, Gates
 from edgeconv.server.rpc.trailers import fitted
 
@@ -87,7 +87,7 @@ class Edge(grpc.aio.ServerInterceptor):
             if handler.request_streaming:
                 return messages
             async for message in messages:
-                check_required(message)
+                check_fields(message)
                 return message
             raise refuse("request", "there is none")
 

@@ -31,8 +31,9 @@ _LAST_SEQUENCE = 2**63 - 1
 """More is no integer of a database."""
 
 
-def check_required(message: Message) -> None:
-    """Refuses a message that lacks a field marked REQUIRED, at any depth.
+def check_fields(message: Message) -> None:
+    """Refuses a message that lacks a field marked REQUIRED, or has text that not every database
+    keeps, at any depth.
 
     Raises:
         EdgeconvError: FIELD_INVALID with a violation for each.
@@ -43,6 +44,13 @@ def check_required(message: Message) -> None:
             Reason.FIELD_INVALID,
             f"Missing: {', '.join(missing)}.",
             violations=[FieldViolation(path, "is required") for path in missing],
+        )
+    unfit = list(_with_nul(message, ""))
+    if unfit:
+        raise EdgeconvError(
+            Reason.FIELD_INVALID,
+            f"No text may have the character U+0000: {', '.join(unfit)}.",
+            violations=[FieldViolation(path, "has the character U+0000") for path in unfit],
         )
 
 
@@ -150,6 +158,31 @@ def _missing(message: Message, prefix: str) -> Iterator[str]:
         else:
             for place, each in enumerate(value):
                 yield from _missing(each, f"{prefix}{field.name}[{place}].")
+
+
+def _with_nul(message: Message, prefix: str) -> Iterator[str]:
+    """Paths of texts with U+0000. Messages that are not ours, such as a status, are not read."""
+    ours = message.DESCRIPTOR.file.package
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        kind = field.message_type
+        if kind is not None and kind.GetOptions().map_entry:
+            for key, each in value.items():
+                # Without the key: it would stand in the refusal.
+                yield from _nul_in(key, path, ours)
+                yield from _nul_in(each, path, ours)
+        elif isinstance(value, str | Message):
+            yield from _nul_in(value, path, ours)
+        elif kind is not None or field.cpp_type == field.CPPTYPE_STRING:
+            for place, each in enumerate(value):
+                yield from _nul_in(each, f"{path}[{place}]", ours)
+
+
+def _nul_in(value: object, path: str, ours: str) -> Iterator[str]:
+    if isinstance(value, str) and "\0" in value:
+        yield path
+    elif isinstance(value, Message) and value.DESCRIPTOR.file.package == ours:
+        yield from _with_nul(value, f"{path}.")
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from edgeconv.server.blobs.blobs import CHUNK_BYTES
-from edgeconv.server.rpc.fields import check_required, refuse
+from edgeconv.server.rpc.fields import check_fields, refuse
 
 
 async def read_header(messages: AsyncIterator[Any]) -> Any:
@@ -20,7 +20,7 @@ async def read_header(messages: AsyncIterator[Any]) -> Any:
             break
         if first.data:
             raise refuse("data", "the first message carries the header only")
-        check_required(first.header)
+        check_fields(first.header)
         return first.header
     raise refuse("header", "the first message must carry it")
 

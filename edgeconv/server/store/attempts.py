@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.server.records import ConversionRecord
 from edgeconv.server.store.database import Transaction
+from edgeconv.server.store.living import lives
 from edgeconv.server.store.steps import MAX_LOST_RUNS
-from edgeconv.server.store.tables import conversions, executors
+from edgeconv.server.store.tables import conversions
 
 MAX_LOST_ATTEMPTS = MAX_LOST_RUNS + 1
 """More than a step may lose, so that a step at fault ends no more than its own variants."""
@@ -18,8 +19,7 @@ def was_lost(tx: Transaction, before: ConversionRecord, executor: str) -> bool:
     """Whether the attempt before was lost with its executor."""
     if before.executor in ("", executor):
         return False
-    alive = sa.select(executors.c.executor).where(executors.c.executor == before.executor)
-    return tx.row(alive) is None
+    return not lives(tx, before.executor)
 
 
 def brought_on(tx: Transaction, conversion: str) -> None:

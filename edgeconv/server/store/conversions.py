@@ -38,6 +38,7 @@ from edgeconv.server.store.collected import use_files
 from edgeconv.server.store.conclusion import conclude
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.events import append_event, read_events
+from edgeconv.server.store.living import check_lives
 from edgeconv.server.store.quota import Quota
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
 from edgeconv.server.store.tables import conversion_steps, conversions, variants
@@ -207,7 +208,11 @@ class Conversions:
         """Begins an attempt and gives its number; None when the conversion has ended.
 
         It ends here when executors died over it again and again: the next one would, too.
+
+        Raises:
+            EdgeconvError: DECLARED_DEAD when the executor does not live.
         """
+        check_lives(tx, executor)
         before = _read(tx, conversion)
         if before is None or before.state not in _RUNNING:
             return None

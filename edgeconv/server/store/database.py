@@ -18,6 +18,7 @@ import functools
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
@@ -144,7 +145,8 @@ class Database:
         self._threads = ThreadPoolExecutor(POSTGRES_THREADS if self._marks else 1, "store")
         self._under_way: set[asyncio.Task[Any]] = set()
         self._news = _News(shown(self._engine.url))
-        self._settled: list[str] = []
+        # Threads add to it while it is emptied; a deque takes that.
+        self._settled: deque[str] = deque()
         self._waits = False
         self._ending = asyncio.Event()
 
@@ -255,11 +257,16 @@ class Database:
         Those of servers that were killed are left, few as they are, until they are so old that
         nobody can ask for them.
         """
-        settled, self._settled[:] = self._settled[:], []
+        settled = [self._settled.popleft() for _ in range(len(self._settled))]
         old = commit_marks.c.create_ns < time.time_ns() - _OLD_MARK_NS
         gone = sa.delete(commit_marks).where(sa.or_(old, commit_marks.c.mark.in_(settled)))
-        if settled:
+        if not settled:
+            return
+        try:
             await self.run(lambda tx: tx.execute(gone))
+        except BaseException:
+            self._settled.extend(settled)
+            raise
 
     async def close(self) -> None:
         """Waits for what runs and closes all connections."""

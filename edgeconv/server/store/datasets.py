@@ -12,6 +12,7 @@ from edgeconv.recipe.inspection import DatasetInspection
 from edgeconv.server.records import DatasetRecord, Files, files_digest
 from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
+from edgeconv.server.store.living import check_lives
 from edgeconv.server.store.quota import Quota
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
 from edgeconv.server.store.tables import datasets as table
@@ -84,6 +85,7 @@ class Datasets:
         self,
         tx: Transaction,
         name: str,
+        executor: str,
         *,
         create_ns: int | None = None,
         inspection: DatasetInspection | None = None,
@@ -94,7 +96,11 @@ class Datasets:
         Args:
             create_ns: Of the dataset that was inspected: a name may have been given to
                 another one since, which is left alone then. None is whichever has the name.
+
+        Raises:
+            EdgeconvError: DECLARED_DEAD when the executor that inspected it does not live.
         """
+        check_lives(tx, executor)
         meant = sa.and_(table.c.dataset == name.split("/")[1], table.c.state == "inspecting")
         if create_ns is not None:
             meant = sa.and_(meant, table.c.create_ns == create_ns)

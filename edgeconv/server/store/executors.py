@@ -1,7 +1,7 @@
 """Executors: the processes that run steps, and which of them live.
 
 One that has no row here is dead: it ended in order, or another one declared it dead. Its name is
-never used again.
+never used again, and it holds nothing from then on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
+from edgeconv.server.store.living import give_back, give_back_of_dead
 from edgeconv.server.store.schema import OURS
 from edgeconv.server.store.tables import conversions, executors
 
@@ -24,7 +25,7 @@ class Executors:
 
     @transaction
     def enter(self, tx: Transaction, executor: str) -> None:
-        """Makes a new executor known; it lives from now on."""
+        """Makes a new executor known; it lives from now on, and what the dead held is free."""
         insert_new(
             tx, executors,
             {
@@ -32,6 +33,7 @@ class Executors:
                 "revision": OURS.newest,
             },
         )  # fmt: skip
+        give_back_of_dead(tx)
 
     @transaction
     def beat(self, tx: Transaction, executor: str, *, silent_ns: int) -> bool:
@@ -59,7 +61,8 @@ class Executors:
 
     @transaction
     def declare_dead(self, tx: Transaction, judge: str, *, silent_ns: int) -> list[str]:
-        """Declares dead whoever has been silent for so long, and names them.
+        """Declares dead whoever has been silent for so long, and names them; what they held is
+        free.
 
         Args:
             judge: Never among them. It declares nobody dead unless it was heard itself all that
@@ -75,19 +78,17 @@ class Executors:
         silent = sa.and_(
             executors.c.executor != judge, executors.c.heartbeat_ns < tx.now_ns - silent_ns
         )
-        found = tx.execute(sa.delete(executors).where(silent).returning(executors.c.executor))
-        return sorted(found.scalars())
+        return _declare_dead(tx, silent)
 
     @transaction
     def declare_others_dead(self, tx: Transaction, executor: str) -> list[str]:
         """Declares all others dead: only for one who holds the lock of what they all use."""
-        others = executors.c.executor != executor
-        found = tx.execute(sa.delete(executors).where(others).returning(executors.c.executor))
-        return sorted(found.scalars())
+        return _declare_dead(tx, executors.c.executor != executor)
 
     @transaction
     def retire(self, tx: Transaction, executor: str) -> None:
-        """Takes an executor off that ends in order: none of its attempts counts as lost.
+        """Takes an executor off that ends in order: none of its attempts counts as lost, and no
+        run of a step that it held still.
 
         Without effect on one that was declared dead.
         """
@@ -95,3 +96,12 @@ class Executors:
         if retired.rowcount:
             mine = conversions.c.executor == executor
             tx.execute(sa.update(conversions).where(mine).values(executor=""))
+            give_back(tx, executor)
+
+
+def _declare_dead(tx: Transaction, whom: sa.ColumnElement[bool]) -> list[str]:
+    gone = tx.execute(sa.delete(executors).where(whom).returning(executors.c.executor))
+    dead = sorted(gone.scalars())
+    if dead:
+        give_back_of_dead(tx)
+    return dead

@@ -11,6 +11,7 @@ from edgeconv.recipe.inspection import Inspection
 from edgeconv.server.records import Files, ModelVersionRecord, files_digest
 from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
+from edgeconv.server.store.living import check_lives
 from edgeconv.server.store.quota import Quota
 from edgeconv.server.store.requests import Request, earlier_result, remember_result
 from edgeconv.server.store.tables import model_versions as table
@@ -91,11 +92,17 @@ class ModelVersions:
         self,
         tx: Transaction,
         name: str,
+        executor: str,
         *,
         inspection: Inspection | None = None,
         error: dict[str, Any] | None = None,
     ) -> None:
-        """Ends the inspection of a version: READY with what was read, or REJECTED."""
+        """Ends the inspection of a version: READY with what was read, or REJECTED.
+
+        Raises:
+            EdgeconvError: DECLARED_DEAD when the executor that inspected it does not live.
+        """
+        check_lives(tx, executor)
         _, model, _, version = name.split("/")
         tx.execute(
             sa.update(table)

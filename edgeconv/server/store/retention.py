@@ -27,7 +27,9 @@ from edgeconv.server.store.tables import (
     conversion_steps,
     conversions,
     datasets,
+    events,
     model_versions,
+    requests,
     steps,
     variants,
 )
@@ -121,7 +123,10 @@ class Retention:
 
     @transaction
     def retire_conversion(self, tx: Transaction, holder: Holder) -> bool:
-        """Gives up the files of a conversion, unless it was used since it was read."""
+        """Gives up the files of a conversion, unless it was used since it was read.
+
+        Of its events the last one stays, by which a watcher knows the end.
+        """
         done = tx.execute(
             sa.update(conversions)
             .where(
@@ -133,8 +138,14 @@ class Retention:
             .values(collected_ns=tx.now_ns)
         )
         if done.rowcount:
+            tx.execute(_told_long_ago(holder.id.name))
             tx.changed.add(f"conversions/{holder.id.name}")
         return done.rowcount == 1
+
+    @transaction
+    def forget_requests(self, tx: Transaction, older_than_ns: int) -> None:
+        """Forgets which calls were made so long ago: one that comes again is a new one then."""
+        tx.execute(sa.delete(requests).where(requests.c.create_ns < tx.now_ns - older_than_ns))
 
     @transaction
     def remove(
@@ -200,14 +211,15 @@ class Retention:
     def _step_page(self, tx: Transaction, after: str) -> list[Holder]:
         live = steps.c.key.in_(_LIVE_KEYS).label("live")
         rows = tx.rows(
-            sa.select(steps.c.key, steps.c.output, steps.c.used_ns, live)
+            # Facts may be many times as large as the names of files.
+            sa.select(steps.c.key, steps.c.output["files"].label("files"), steps.c.used_ns, live)
             .where(steps.c.state == "done", steps.c.key > after)
             .order_by(steps.c.key)
             .limit(_PAGE)
         )
         return [
             Holder(
-                HolderId(Kind.STEP, row["key"]), _digests(row["output"]["files"]),
+                HolderId(Kind.STEP, row["key"]), _digests(row["files"]),
                 row["used_ns"], needed="a job works with it" if row["live"] else "",
             )
             for row in rows
@@ -218,8 +230,9 @@ class Retention:
         """A page and where it ends; 0 when there is none."""
         rows = tx.rows(
             sa.select(
-                conversions.c.seq, conversions.c.id, conversions.c.inputs, conversions.c.end_ns,
-                conversions.c.used_ns, conversions.c.collected_ns, _LIVE.label("live"),
+                conversions.c.seq, conversions.c.id, conversions.c.end_ns, conversions.c.used_ns,
+                conversions.c.collected_ns, _LIVE.label("live"),
+                sa.case((_LIVE, conversions.c.inputs)).label("inputs"),
             )
             .where(conversions.c.seq > after)
             .order_by(conversions.c.seq)
@@ -282,6 +295,13 @@ def _files_of(tx: Transaction, ids: Collection[str]) -> dict[str, frozenset[str]
         if benchmark["state"] in OPEN or row["digest"] == benchmark["outputs_digest"]:
             found[benchmark["conversion"]] |= _digests([row["file"]])
     return defaultdict(frozenset, {key: frozenset(each) for key, each in found.items()})
+
+
+def _told_long_ago(conversion: str) -> sa.Delete:
+    last = sa.select(conversions.c.sequence).where(conversions.c.id == conversion)
+    return sa.delete(events).where(
+        events.c.conversion == conversion, events.c.sequence < last.scalar_subquery()
+    )
 
 
 def _inputs(inputs: Mapping[str, Any]) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """The memory of steps: what was made from what, once, whoever asks.
 
-A step is claimed by an executor, which gets a token that grows with each claim. Only the
+A step is claimed by a living executor, which gets a token that grows with each claim. Only the
 newest token may say that the step is done, so a worker that was thought dead and comes
-back is refused.
+back is refused. A step that is held is given back when its owner dies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from edgeconv.server.records import StepOutput
 from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, insert_new, transaction
-from edgeconv.server.store.tables import executors, steps
+from edgeconv.server.store.living import check_lives
+from edgeconv.server.store.tables import steps
 
 MAX_LOST_RUNS = 3
 
@@ -54,7 +55,12 @@ class Steps:
 
     @transaction
     def claim(self, tx: Transaction, key: str, name: str, owner: str) -> Claim:
-        """Takes a step, unless it is done or held by a live executor."""
+        """Takes a step, unless it is done or held.
+
+        Raises:
+            EdgeconvError: DECLARED_DEAD when the owner does not live.
+        """
+        check_lives(tx, owner)
         insert_new(
             tx, steps,
             {
@@ -62,18 +68,10 @@ class Steps:
                 "lost_runs": 0, "output": None, "changed_ns": tx.now_ns, "used_ns": 0,
             },
         )  # fmt: skip
-        alive = sa.select(executors.c.executor)
-        lost = sa.and_(steps.c.state == "running", steps.c.owner.not_in(alive))
         claimed = tx.row(
             sa.update(steps)
-            .where(steps.c.key == key, sa.or_(steps.c.state == "new", lost))
-            .values(
-                state="running",
-                owner=owner,
-                token=steps.c.token + 1,
-                lost_runs=steps.c.lost_runs + sa.case((lost, 1), else_=0),
-                changed_ns=tx.now_ns,
-            )
+            .where(steps.c.key == key, steps.c.state == "new")
+            .values(state="running", owner=owner, token=steps.c.token + 1, changed_ns=tx.now_ns)
             .returning(steps.c.token, steps.c.lost_runs)
         )
         if claimed is None:
@@ -95,7 +93,7 @@ class Steps:
 
     @transaction
     def finish(self, tx: Transaction, key: str, token: int, output: StepOutput) -> bool:
-        """Keeps a result; False when the claim was lost, and the result is to be thrown away.
+        """Keeps a result; False when the claim was lost, since its owner was taken for dead.
 
         Raises:
             EdgeconvError: PART_MISSING as in `hold`.

@@ -20,8 +20,22 @@ def _seq() -> sa.Column[int]:
     return sa.Column("seq", _SEQ, primary_key=True, autoincrement=True)
 
 
+class _Words(sa.types.TypeDecorator[str]):
+    """Text whose U+0000, which PostgreSQL refuses, is seen as "\\x00" on every database.
+
+    What callers send has none. What children and agents say comes out of files as often as not.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """What is stored."""
+        return value.replace("\0", "\\x00") if isinstance(value, str) else value
+
+
 def _text(name: str, *, key: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, primary_key=key, nullable=False)
+    return sa.Column(name, _Words, primary_key=key, nullable=False)
 
 
 def _number(name: str, *, key: bool = False) -> sa.Column[int]:

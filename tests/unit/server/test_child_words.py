@@ -26,6 +26,22 @@ def test_an_honest_error_and_honest_progress_come_through() -> None:
     assert progress_of({"progress": 1, "message": "words"}) == (1.0, "words")
 
 
+def test_a_nul_is_seen_wherever_it_is_said() -> None:
+    facts = {"inspection": {"inputs": [{"name": "a\0b"}], "oper\0ators": {"G\0": 1}}}
+    assert done_of({"facts": facts, "wall_ns": 5}) == {
+        "facts": {"inspection": {"inputs": [{"name": "a\\x00b"}], "oper\\x00ators": {"G\\x00": 1}}},
+        "wall_ns": 5,
+    }
+    assert progress_of({"progress": 1, "message": "a\0b"}) == (1.0, "a\\x00b")
+    error = EdgeconvError(
+        Reason.INTERNAL, "a\0", fix="b\0", violations=[FieldViolation("c\0", "d\0")]
+    )
+    error.metadata = {"e\0": "f\0"}
+    said = error_of(error.to_json())
+    assert "\\u0000" not in json.dumps(said.to_json())
+    assert (said.message, said.metadata) == ("a\\x00", {"e\\x00": "f\\x00"})
+
+
 def test_no_words_are_longer_than_anybody_would_read() -> None:
     long = "n" * 10_000_000
     error = EdgeconvError(Reason.INTERNAL, long, fix=long, violations=[FieldViolation(long, long)])
