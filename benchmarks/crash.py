@@ -27,7 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,10 +35,11 @@ from rich.console import Console
 from rich.table import Table
 
 from edgeconv.server.crash_points import ANY, CrashPoint
-from edgeconv.testing.crashes.findings import Expected, Findings, compare
+from edgeconv.testing.crashes.findings import Findings, compare
+from edgeconv.testing.crashes.life import Nursery, nursery
 from edgeconv.testing.crashes.servers import Kill
 from edgeconv.testing.crashes.stopped import late_word
-from edgeconv.testing.crashes.trial import NEEDS_ONE_SERVER, Outcome, Trial
+from edgeconv.testing.crashes.trial import NEEDS_ONE_SERVER, Outcome, Trial, undisturbed
 from edgeconv.testing.postgresql import Cluster, running_cluster
 
 KILLS_A_ROUND = 20
@@ -61,6 +62,15 @@ OFTEN = {
 """Points that a job comes to more than once, and how often."""
 
 
+@dataclass(frozen=True)
+class Round:
+    """What came of a round, and how long it took: all of it, and the comparison alone."""
+
+    outcome: Outcome
+    took_s: float
+    compared_s: float
+
+
 @dataclass
 class Progress:
     """What the rounds so far gave.
@@ -70,6 +80,8 @@ class Progress:
         missed: Kills whose point was not reached in time; these servers were killed from outside.
         wrong: What was found.
         elsewhere_s: From deaths until work went on.
+        kills_s: What each kill took.
+        compared_s: What it took to do all jobs once more, undisturbed, and to compare.
         late: What came of a server that was stopped for too long; empty when not yet tried.
     """
 
@@ -84,6 +96,8 @@ class Progress:
     missed: list[str] = field(default_factory=list)
     wrong: dict[str, list[str]] = field(default_factory=dict)
     elsewhere_s: list[float] = field(default_factory=list)
+    kills_s: list[float] = field(default_factory=list)
+    compared_s: float = 0.0
     wall_s: float = 0.0
     late: str = ""
 
@@ -104,8 +118,9 @@ class Progress:
         beside.write_text(json.dumps(asdict(self), indent=1) + "\n")
         beside.replace(path)
 
-    def add(self, outcome: Outcome, *, real: bool, took_s: float) -> None:
+    def add(self, round_: Round, *, real: bool) -> None:
         """Adds a round."""
+        outcome = round_.outcome
         died = Counter(self.hits)
         died.update(death.point for death in outcome.deaths)
         self.hits = dict(died)
@@ -122,7 +137,9 @@ class Progress:
         self.jobs += len(outcome.jobs)
         self.steps += sum(row["state"] == "done" for row in outcome.stored.steps)
         self.elsewhere_s += outcome.elsewhere_s
-        self.wall_s += took_s
+        self.kills_s += outcome.kills_s
+        self.compared_s += round_.compared_s
+        self.wall_s += round_.took_s
         for kind, words in vars(outcome.findings).items():
             self.wrong.setdefault(kind, []).extend(words)
 
@@ -155,63 +172,73 @@ def real_kills(rng: random.Random, number: int) -> list[Kill]:
 
 
 async def play(
-    kills: Sequence[Kill], *, real: bool, cluster: Cluster | None, patience_s: float
-) -> Outcome:
+    kills: Sequence[Kill], servers: Nursery, *, real: bool, cluster: Cluster | None,
+    patience_s: float,
+) -> Round:  # fmt: skip
     """A round: jobs under kills, and the same ones undisturbed."""
     with tempfile.TemporaryDirectory(prefix="edgeconv-crash-") as name:
-        folder = Path(name)
+        folder, began = Path(name), time.monotonic()
         more = {"executor_dead_s": EXECUTOR_DEAD_S} if cluster else {}
         killed = await Trial(
-            folder, feed=not real, database=cluster.new_database() if cluster else "",
+            folder, servers, feed=not real,
+            database=cluster.new_database() if cluster else "",
             real_steps=real, settings=more, patience_s=patience_s,
         ).run(kills)  # fmt: skip
+        killed_s = time.monotonic() - began
         # Quick models name their journal's place: it is to be the same one.
-        for left in ("state", "blobs", "state-of-the-other", "journal"):
+        for left in ("state", "blobs", "journal"):
             if (folder / left).exists():
                 (folder / left).rename(folder / f"{left} of the killed")
-        peer = Trial(folder, feed=False, real_steps=real)
-        expected: Expected = await peer.undisturbed(killed.jobs)
+        expected = await undisturbed(folder, servers, killed.jobs, real_steps=real)
         killed.findings.add(compare(killed.stored, expected, [job.name for job in killed.jobs]))
-        return killed
+        took_s = time.monotonic() - began
+        return Round(killed, took_s, took_s - killed_s)
 
 
-def run(arguments: argparse.Namespace, progress: Progress) -> None:
+async def run(arguments: argparse.Namespace, progress: Progress) -> None:
     """Plays rounds until there are as many kills as asked for."""
-    console = Console(stderr=True)
     schedule = named_kills(random.Random(arguments.seed), arguments.database)
     for _ in range(progress.kills):
         next(schedule)
-    with ExitStack() as stack:
-        clusters: AbstractContextManager[Cluster | None] = (
-            running_cluster() if arguments.database == "postgresql" else nullcontext()
+    clusters: AbstractContextManager[Cluster | None] = (
+        running_cluster() if arguments.database == "postgresql" else nullcontext()
+    )
+    with clusters as cluster, tempfile.TemporaryDirectory(prefix="edgeconv-crash-") as logs:
+        async with nursery(Path(logs)) as servers:
+            await _play_rounds(arguments, progress, schedule, servers, cluster)
+
+
+async def _play_rounds(
+    arguments: argparse.Namespace, progress: Progress, schedule: Iterator[Kill],
+    servers: Nursery, cluster: Cluster | None,
+) -> None:  # fmt: skip
+    console = Console(stderr=True)
+    while True:
+        rng = random.Random(f"{arguments.seed} {progress.rounds}")
+        quick, real = arguments.kills - progress.kills, arguments.real - progress.real
+        if quick > 0:
+            kills = [next(schedule) for _ in range(min(quick, KILLS_A_ROUND))]
+        elif real > 0:
+            kills = real_kills(rng, min(real, REAL_A_ROUND))
+        else:
+            break
+        played = await play(
+            kills, servers, real=quick <= 0, cluster=cluster, patience_s=arguments.patience
         )
-        cluster = stack.enter_context(clusters)
-        while True:
-            rng = random.Random(f"{arguments.seed} {progress.rounds}")
-            quick, real = arguments.kills - progress.kills, arguments.real - progress.real
-            if quick > 0:
-                kills = [next(schedule) for _ in range(min(quick, KILLS_A_ROUND))]
-            elif real > 0:
-                kills = real_kills(rng, min(real, REAL_A_ROUND))
-            else:
-                break
-            began = time.monotonic()
-            outcome = asyncio.run(
-                play(kills, real=quick <= 0, cluster=cluster, patience_s=arguments.patience)
-            )
-            progress.add(outcome, real=quick <= 0, took_s=time.monotonic() - began)
-            progress.write(arguments.progress)
-            console.print(
+        progress.add(played, real=quick <= 0)
+        progress.write(arguments.progress)
+        findings = played.outcome.findings.all
+        console.print(
                 f"round {progress.rounds}: {progress.kills} kills, {progress.real} over real"
-                f" conversions, {progress.jobs} jobs, {len(outcome.findings.all)} wrong",
-                *outcome.findings.all[:10], sep="\n  ", markup=False,
+                f" conversions, {progress.jobs} jobs, {len(findings)} wrong",
+                *findings[:10], sep="\n  ", markup=False,
             )  # fmt: skip
-        if cluster is not None and not progress.late:
-            with tempfile.TemporaryDirectory(prefix="edgeconv-crash-") as name:
-                progress.late = asyncio.run(
-                    late_word(Path(name), cluster.new_database(), EXECUTOR_DEAD_S)
-                )
-            progress.write(arguments.progress)
+    if cluster is not None and not progress.late:
+        with tempfile.TemporaryDirectory(prefix="edgeconv-crash-") as name:
+            progress.late = await late_word(
+                Path(name), servers, cluster.new_database(), EXECUTOR_DEAD_S
+            )
+        progress.write(arguments.progress)
 
 
 def tables(progress: Progress) -> tuple[list[Table], bool]:
@@ -225,7 +252,9 @@ def tables(progress: Progress) -> tuple[list[Table], bool]:
     figures.add_row("kills over real conversions", str(progress.real), "")
     figures.add_row("jobs, all compared", str(progress.jobs), "")
     figures.add_row("results of steps", str(progress.steps), "")
-    figures.add_row("seconds a kill, all in all", _a_kill(progress), "")
+    figures.add_row("seconds a kill, median", _median(progress.kills_s), "")
+    figures.add_row("seconds a kill, all in all", _a_kill(progress, progress.wall_s), "")
+    figures.add_row("of these for the comparison", _a_kill(progress, progress.compared_s), "")
     for kind in vars(Findings()):
         number = len(progress.wrong.get(kind, []))
         figures.add_row(_WORDS[kind], str(number), "WRONG" if number else "held")
@@ -257,11 +286,16 @@ _WORDS = {
     "unfinished": "jobs without one end, events with gaps",
     "done_again": "steps run again after they were recorded",
     "orphans": "children alive 5 s after their server",
+    "ended": "servers that ended by themselves",
 }
 
 
-def _a_kill(progress: Progress) -> str:
-    return f"{progress.wall_s / max(1, progress.kills + progress.real):.1f}"
+def _a_kill(progress: Progress, whole_s: float) -> str:
+    return f"{whole_s / max(1, progress.kills + progress.real):.1f}"
+
+
+def _median(times: Sequence[float]) -> str:
+    return f"{statistics.median(times):.1f}" if times else "none yet"
 
 
 def main() -> int:
@@ -278,7 +312,7 @@ def main() -> int:
     if arguments.progress is None:
         arguments.progress = Path("build", f"crash-{arguments.database}-{arguments.seed}.json")
     progress = Progress.read(arguments.progress, arguments.seed, arguments.database)
-    run(arguments, progress)
+    asyncio.run(run(arguments, progress))
     shown, held = tables(progress)
     for table in shown:
         Console().print(table)

@@ -39,12 +39,15 @@ async def through_server(
 ) -> None:  # fmt: skip
     """Does cases; a server that dies or hangs is followed by another.
 
+    What takes too long is done once more by the next server: the cause may be the load of the
+    machine, or a case before it.
+
     Args:
         time_limit_s: For the inspection of a case, and for its conversion.
         see: Gets what was seen of each server process, when it has ended.
         at_once: Cases that are with the server at a time.
     """
-    waiting = iter(cases)
+    waiting = _Waiting(cases)
     while True:
         with (
             tempfile.TemporaryDirectory(prefix="fuzzing-") as folder,
@@ -65,14 +68,45 @@ async def through_server(
             return
 
 
+class _Waiting:
+    """The cases to be done; one that took too long comes a second time, before all others."""
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self._cases = iter(cases)
+        self._back: list[Case] = []
+        self._slow: set[str] = set()
+
+    def __iter__(self) -> Iterator[Case]:
+        while True:
+            try:
+                yield self._back.pop() if self._back else next(self._cases)
+            except StopIteration:
+                return
+
+    def take_back(self, case: Case) -> bool:
+        """Whether it took too long for the first time, and so comes again."""
+        if case.name in self._slow:
+            return False
+        self._slow.add(case.name)
+        self._back.append(case)
+        return True
+
+    def before(self, case: Case) -> str:
+        """What became of it the first time, where it was done twice."""
+        return TIME_OUT if case.name in self._slow else ""
+
+
 async def _lane(
-    server: ServerProcess, waiting: Iterator[Case], folder: Path, limit_s: float, done: Tell,
+    server: ServerProcess, waiting: _Waiting, folder: Path, limit_s: float, done: Tell,
     broken: asyncio.Event,
 ) -> None:  # fmt: skip
     """Takes case after case, until there is none or the server is of no more use."""
     for case in waiting:
         outcome = await _run(server, case, folder, limit_s)
-        done(case, outcome)
+        if outcome.what == TIME_OUT and waiting.take_back(case):
+            broken.set()
+            return
+        done(case, replace(outcome, before=waiting.before(case)))
         if outcome.what in (SERVER, TIME_OUT):
             broken.set()
         if broken.is_set():

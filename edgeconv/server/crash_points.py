@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from enum import StrEnum
 
 VARIABLE = "EDGECONV_CRASH_AT"
@@ -91,26 +92,32 @@ def _count(point: CrashPoint) -> None:
         for name in (point.value, ANY):
             if name in _left:
                 _left[name] -= 1
-                if not _left[name]:
+                if not _left[name] and _may_die[0]():
                     os.write(2, f"{os.getpid()} {SAID}{point.value}\n".encode())
                     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def arm(said: str) -> None:
+def arm(said: str, *, may_die: Callable[[], bool] = lambda: True) -> None:
     """Has this process die as `said` in the form of the variable; empty is never.
+
+    Args:
+        may_die: Asked when it has come there; where the answer is no, it goes on living.
 
     Raises:
         ValueError: there is no such point.
     """
-    _left.clear()
-    if not said:
-        return
     name, _, number = said.partition(":")
-    if name not in (*CrashPoint, ANY) or not number.isdecimal() or number == "0":
+    known = name in (*CrashPoint, ANY) and number.isdecimal() and number != "0"
+    with _counting:
+        _left.clear()
+        _may_die[0] = may_die
+        if known:
+            _left[name] = int(number)
+    if said and not known:
         raise ValueError(f"{VARIABLE} is {said!r}; it takes a name of crash_points.py, as NAME:N")
-    _left[name] = int(number)
 
 
 _left: dict[str, int] = {}
+_may_die: list[Callable[[], bool]] = [lambda: True]
 _counting = threading.Lock()
 arm(os.environ.get(VARIABLE, ""))

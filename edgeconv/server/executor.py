@@ -108,7 +108,7 @@ class Life:
         reached(CrashPoint.EXECUTOR_KNOWN)
         if self._alone:
             await executors.declare_others_dead(self._tools.executor)
-            reached(CrashPoint.OTHERS_DECLARED_DEAD)
+            self._declared()
 
     async def go_on(self) -> None:
         """Beats until this executor is declared dead.
@@ -133,6 +133,7 @@ class Life:
         executors = self._tools.store.executors
         for dead in await executors.declare_dead(self._tools.executor, silent_ns=self._silent_ns):
             _LOG.warning("server %s is silent for %g s and taken for dead", dead, self._dead_s)
+            self._declared()
 
     async def end(self, store: Store) -> None:
         """Takes this executor off, after its jobs have stopped.
@@ -144,6 +145,9 @@ class Life:
             await store.executors.retire(self._tools.executor)
         except EdgeconvError as error:
             _LOG.warning("the end of this server could not be written down: %s", error.message)
+
+    def _declared(self) -> None:
+        reached(CrashPoint.OTHERS_DECLARED_DEAD)
 
     async def _beat(self) -> None:
         executors = self._tools.store.executors

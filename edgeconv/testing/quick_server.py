@@ -4,7 +4,8 @@
 
 It imports all that a server needs, which takes longest, and then makes a server of each line
 that it reads: a JSON object with the fields of `Birth`. It answers with lines "PID born" and,
-when the server listens, "PID ADDRESS".
+when the server listens, "PID ADDRESS". On SIGUSR2 a server that listens reads the file
+`orders_of(log)`: where it is to die from now on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import faulthandler
+import importlib
 import json
 import logging
 import os
@@ -28,6 +30,11 @@ from edgeconv.server.crash_points import arm
 from edgeconv.testing import quick_steps
 
 _PR_SET_PDEATHSIG = 1
+_LATE = (
+    "alembic.command", "alembic.context", "dbos._sys_db_sqlite", "dbos._sys_db_postgres",
+    "mako.template",
+)  # fmt: skip
+"""What a server imports only when it has begun; each would do so anew."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,36 @@ class Birth:
     settings: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Orders:
+    """Where a server that lives already is to die.
+
+    Attributes:
+        crash: As `crash_points.arm` has it.
+        first: A file that only the first one makes who comes there, of all that have these
+            orders; the others live on.
+    """
+
+    crash: str
+    first: str
+
+
+def orders_of(log: Path) -> Path:
+    """The file with the orders of the server with that log."""
+    return log.with_suffix(".orders")
+
+
 def settings_of(birth: Birth) -> ServerSettings:
-    """Its settings: more jobs at once than usual, and a sweep that comes often."""
+    """Its settings: more jobs at once than usual, and a sweep that comes often.
+
+    Queues of a shared database are looked at as rarely as a kill can wait for: to look takes
+    more time than all else that an idle server does.
+    """
     state = Path(birth.state)
     quick: dict[str, Any] = {
         "child_entry": quick_steps.ENTRY, "child_room": Room(writes=(state.parent,)),
     }  # fmt: skip
-    usual = {"jobs_at_once": 3, "poll_s": 0.05, "sweep_s": 0.5} | ({} if birth.real else quick)
+    usual = {"jobs_at_once": 3, "poll_s": 0.1, "sweep_s": 0.5} | ({} if birth.real else quick)
     return ServerSettings(state, **{**usual, **birth.settings})
 
 
@@ -64,11 +94,25 @@ async def _serve(birth: Birth) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, _tell_tasks)
+    loop.add_signal_handler(signal.SIGUSR2, _obey, orders_of(Path(birth.log)))
 
     def ready(endpoint: Endpoint) -> None:
         _say(endpoint.address)
 
     await serve(settings_of(birth), ready=ready, stop=stop)
+
+
+def _obey(path: Path) -> None:
+    orders = Orders(**json.loads(path.read_text()))
+
+    def is_first() -> bool:
+        try:
+            os.close(os.open(orders.first, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True
+
+    arm(orders.crash, may_die=is_first)
 
 
 def _tell_tasks() -> None:
@@ -100,6 +144,8 @@ def main() -> None:
     """Makes servers until its input ends."""
     # Nobody waits for them here.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for module in _LATE:
+        importlib.import_module(module)
     for line in sys.stdin:
         if os.fork() == 0:
             status = 1

@@ -37,6 +37,8 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.channel import Channel
 
 ENTRY = "edgeconv.testing.quick_steps:main"
+WITHOUT_PAUSES = "edgeconv.testing.quick_steps:main_without_pauses"
+"""Does the same, without the pauses that a model asks for."""
 
 QUICK_INSPECTION: dict[str, Any] = {
     "format": "onnx",
@@ -82,7 +84,12 @@ def _write_journal(path: Path, step: str, order: str) -> None:
         stream.write(" ".join(map(str, line)) + "\n")
 
 
-def main(channel: Channel) -> None:
+def main_without_pauses(channel: Channel) -> None:
+    """As `main`."""
+    main(channel, pauses=False)
+
+
+def main(channel: Channel, *, pauses: bool = True) -> None:
     """Answers messages until the parent closes the channel."""
     model: dict[str, Any] = {}
     is_last = False
@@ -93,8 +100,9 @@ def main(channel: Channel) -> None:
             channel.send({"done": {}})
             continue
         model = _read_model(message["inputs"]) or model
+        pause_s = random.SystemRandom().uniform(0.0, model.get("pause_s", 0.0)) if pauses else 0.0
         try:
-            channel.send({"done": _do(message, model, channel)})
+            channel.send({"done": _do(message, model, channel, pause_s)})
             is_last = model.get("steps", {}).get(message["name"]) == "last"
         except EdgeconvError as error:
             channel.send({"failed": error.to_json()})
@@ -122,14 +130,16 @@ def _read_model(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def _do(message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel) -> dict[str, Any]:
+def _do(
+    message: Mapping[str, Any], model: Mapping[str, Any], channel: Channel, pause_s: float
+) -> dict[str, Any]:
     name, folder = message["name"], Path(message["folder"])
     began_ns = time.monotonic_ns()
     order = _order(message)
     if journal := model.get("journal"):
         _write_journal(Path(journal), name, order)
     channel.send({"progress": 0.5, "message": f"at {name}"})
-    time.sleep(random.SystemRandom().uniform(0.0, model.get("pause_s", 0.0)))
+    time.sleep(pause_s)
     _misbehave(name, model, folder, channel)
     said: dict[str, Any] = {"facts": {}, "effect": None, "agreement": None}
     kind = message["kind"]

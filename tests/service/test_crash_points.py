@@ -10,8 +10,9 @@ import pytest
 
 from edgeconv.server.crash_points import CrashPoint
 from edgeconv.testing.crashes.findings import compare
+from edgeconv.testing.crashes.life import nursery
 from edgeconv.testing.crashes.servers import Kill
-from edgeconv.testing.crashes.trial import Outcome, Trial
+from edgeconv.testing.crashes.trial import Outcome, Trial, undisturbed
 
 
 def _kill_at(point: CrashPoint) -> Kill:
@@ -24,11 +25,13 @@ def test_wherever_a_server_dies_the_outputs_are_those_of_an_undisturbed_one(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> Outcome:
-        killed = await Trial(tmp_path, feed=False).run([_kill_at(point) for point in CrashPoint])
-        # Jobs name the folder that their journal lies in: it is to be the same one.
-        for name in ("state", "journal"):
-            (tmp_path / name).rename(tmp_path / f"{name} of the killed")
-        expected = await Trial(tmp_path, feed=False).undisturbed(killed.jobs)
+        async with nursery(tmp_path / "logs") as servers:
+            kills = [_kill_at(point) for point in CrashPoint]
+            killed = await Trial(tmp_path, servers, feed=False).run(kills)
+            # Jobs name the folder that their journal lies in: it is to be the same one.
+            for name in ("state", "journal"):
+                (tmp_path / name).rename(tmp_path / f"{name} of the killed")
+            expected = await undisturbed(tmp_path, servers, killed.jobs)
         jobs = [job.name for job in killed.jobs]
         killed.findings.add(compare(killed.stored, expected, jobs))
         return killed

@@ -35,6 +35,7 @@ class Findings:
             not follow each other.
         done_again: Steps that ran after their result was recorded.
         orphans: Children that outlived their server by 5 s.
+        ended: Servers that ended by themselves, with their last words.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -43,6 +44,7 @@ class Findings:
     unfinished: list[str] = field(default_factory=list)
     done_again: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
 
     def add(self, other: Findings) -> None:
         """Adds what was found elsewhere."""

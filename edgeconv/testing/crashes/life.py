@@ -16,7 +16,7 @@ from typing import Any
 
 from edgeconv.base.state_folder import Endpoint, read_endpoint
 from edgeconv.server.crash_points import SAID
-from edgeconv.testing.quick_server import Birth
+from edgeconv.testing.quick_server import Birth, Orders, orders_of
 
 START_S = 180.0
 _END_S = 60.0
@@ -64,6 +64,17 @@ class Life:
         """Sends it a signal, unless it is dead."""
         if self.alive:
             signal.pidfd_send_signal(self._pidfd, number)
+
+    def arm(self, crash: str, first: Path) -> None:
+        """Has one that listens die at a point, unless another with these orders was the first.
+
+        Args:
+            crash: As `crash_points.arm` has it.
+            first: The file that the first one makes.
+        """
+        path = orders_of(Path(self._birth.log))
+        path.write_text(json.dumps(asdict(Orders(crash, str(first)))))
+        self.send(signal.SIGUSR2)
 
     async def death(self, within_s: float) -> bool:
         """Waits for its death; whether it came in time."""

@@ -33,6 +33,41 @@ class Stored:
     datasets: list[Row]
 
 
+@dataclass(frozen=True)
+class Book:
+    """What is asked of a store after each death.
+
+    Attributes:
+        recorded: Steps whose result is recorded, by key, with the token of the claim that did
+            it.
+        lost_runs: The most runs lost of a step that is under way.
+        lost_attempts: The most attempts lost in a row of a conversion that is under way.
+    """
+
+    recorded: dict[str, int]
+    lost_runs: int
+    lost_attempts: int
+
+
+def read_book(url: str) -> Book:
+    """Reads no more than that; blocks."""
+    steps, conversions = tables.steps.c, tables.conversions.c
+    done = sa.select(steps.key, steps.token).where(steps.state == "done")
+    runs = sa.select(sa.func.max(steps.lost_runs)).where(steps.state == "running")
+    attempts = sa.select(sa.func.max(conversions.lost_attempts))
+    attempts = attempts.where(conversions.state == "converting")
+    engine = sa.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return Book(
+                {row.key: row.token for row in connection.execute(done)},
+                connection.execute(runs).scalar_one() or 0,
+                connection.execute(attempts).scalar_one() or 0,
+            )
+    finally:
+        engine.dispose()
+
+
 def read_store(url: str) -> Stored:
     """All rows that a trial looks at; blocks."""
     engine = sa.create_engine(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from edgeconv.testing.crashes.findings import (
     check_tokens,
     elsewhere_s,
 )
+from edgeconv.testing.crashes.life import Nursery
 from edgeconv.testing.crashes.outputs import (
     Stored,
     damaged_blobs,
@@ -41,9 +43,10 @@ from edgeconv.testing.crashes.outputs import (
 from edgeconv.testing.crashes.reach import Reach
 from edgeconv.testing.crashes.servers import Death, Kill, Servers
 from edgeconv.testing.crashes.store_edits import damage_artifact, spoil_plan, state_of
-from edgeconv.testing.quick_steps import read_journal
+from edgeconv.testing.quick_steps import WITHOUT_PAUSES, read_journal
 
 CALLERS = 3
+_IN_PEACE = 6
 NEEDS_ONE_SERVER = (CrashPoint.RESULT_FORGOTTEN, CrashPoint.CONVERSION_FAILED)
 """What leads there is done while no server runs."""
 
@@ -66,6 +69,8 @@ class Outcome:
         jobs: Those whose outputs an undisturbed server has to give as well.
         findings: What is wrong, without a look at the outputs.
         elsewhere_s: From each death until a step that was under way is begun again.
+        kills_s: What each kill took, with what had to be done before it and was to recover
+            after it.
     """
 
     stored: Stored
@@ -73,6 +78,7 @@ class Outcome:
     deaths: list[Death]
     findings: Findings
     elsewhere_s: list[float]
+    kills_s: list[float]
 
 
 class Trial:
@@ -80,6 +86,7 @@ class Trial:
 
     Args:
         folder: Empty; all lies there.
+        nursery: Where servers come from.
         feed: Whether jobs come all the time, and not only those that lead to a point.
         database: URL of an empty database for two servers; empty for one and its own.
         real_steps: Whether conversions are real ones.
@@ -90,6 +97,7 @@ class Trial:
     def __init__(
         self,
         folder: Path,
+        nursery: Nursery,
         *,
         feed: bool = True,
         database: str = "",
@@ -100,8 +108,8 @@ class Trial:
         self._folder = folder
         self._reach = Reach()
         self._servers = Servers(
-            folder, self._reach, database=database, real=real_steps, settings=settings,
-            patience_s=patience_s,
+            folder, self._reach, nursery, database=database, real=real_steps,
+            settings=settings, patience_s=patience_s,
         )  # fmt: skip
         self._caller = Caller(self._reach, folder)
         self._agent = TirelessAgent(self._reach)
@@ -114,6 +122,7 @@ class Trial:
         self._broken_off: set[str] = set()
         self._rerun: set[str] = set()
         self._deaths: list[Death] = []
+        self._kills_s: list[float] = []
         self._led: list[asyncio.Task[None]] = []
 
     async def run(self, kills: Sequence[Kill]) -> Outcome:
@@ -123,15 +132,17 @@ class Trial:
         """
         async with self._at_work():
             for number, kill in enumerate(kills):
+                began = time.monotonic()
                 await self._prepare(number, kill)
                 self._deaths.append(await self._live(number, kill))
+                self._kills_s.append(time.monotonic() - began)
             async with self._servers.living():
                 self._ends.set()
                 # What has not ended by then is found in the store.
                 await _ended([*self._led, *self._feeders])
         return await self._look()
 
-    async def undisturbed(self, jobs: Iterable[Case]) -> Expected:
+    async def in_peace(self, jobs: Iterable[Case]) -> Expected:
         """What a server makes of jobs that nobody kills."""
         async with self._at_work(), self._servers.living():
             left = iter(jobs)
@@ -142,7 +153,7 @@ class Trial:
                     if each.late:
                         await self._caller.measure(each)
 
-            await asyncio.gather(*[some() for _ in range(CALLERS)])
+            await asyncio.gather(*[some() for _ in range(_IN_PEACE)])
         stored = await self._servers.read()
         return Expected(job_outputs(stored), step_outputs(stored))
 
@@ -230,6 +241,7 @@ class Trial:
         stored = await servers.read()
         journal = read_journal(self._folder / "journal")
         findings = check_ends(stored)
+        findings.ended += [f"{d.server}: {d.fault}" for d in self._deaths if d.fault]
         findings.add(check_tokens(stored, self._deaths, self._rerun))
         if not self._real:
             findings.add(
@@ -246,8 +258,22 @@ class Trial:
         ]
         return Outcome(
             stored, [job for job in self._jobs if job.name not in self._broken_off],
-            self._deaths, findings, elsewhere_s(journal, servers.ended_ns),
+            self._deaths, findings, elsewhere_s(journal, servers.ended_ns), self._kills_s,
         )  # fmt: skip
+
+
+async def undisturbed(
+    folder: Path, nursery: Nursery, jobs: Iterable[Case], *, real_steps: bool = False
+) -> Expected:
+    """What a server makes of jobs that nobody kills, many at once and without a pause.
+
+    Args:
+        folder: That of the trial: jobs name it for their journal. What stood in it has gone.
+    """
+    quick = {"child_entry": WITHOUT_PAUSES, "jobs_at_once": _IN_PEACE}
+    settings = {} if real_steps else quick
+    trial = Trial(folder, nursery, feed=False, real_steps=real_steps, settings=settings)
+    return await trial.in_peace(jobs)
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

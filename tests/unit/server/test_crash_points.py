@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import signal
 import subprocess
 import sys
@@ -72,6 +73,25 @@ def test_a_process_that_does_not_come_there_lives(said: str) -> None:
     done = _run(said)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("lived\n")
+
+
+def test_a_process_that_may_not_die_there_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[tuple[int, int]] = []
+    asked: list[str] = []
+
+    def no() -> bool:
+        asked.append("no")
+        return False
+
+    monkeypatch.setattr(os, "kill", lambda *words: killed.append(words))
+    arm("step claimed:2", may_die=no)
+    for _ in range(4):
+        reached(CrashPoint.STEP_CLAIMED)
+    assert (asked, killed) == (["no"], [])
+    arm("step claimed:1")
+    reached(CrashPoint.STEP_CLAIMED)
+    assert killed == [(os.getpid(), signal.SIGKILL)]
+    arm("")
 
 
 @pytest.mark.parametrize("said", ["nowhere:1", "step told", "step told:0", "step told:x", ":1"])
