@@ -425,6 +425,60 @@ def test_who_does_not_live_gets_and_ends_nothing(play: Play) -> None:
     play(scenario)
 
 
+def test_the_attempt_of_who_does_not_live_ends_nothing_before_another_has_begun(
+    play: Play,
+) -> None:
+    async def scenario(case: Case) -> None:
+        conversions = case.store.conversions
+        conversion = await case.conversion()
+        await case.store.executors.declare_others_dead("judge")
+        before = await conversions.view(conversion)
+        for write in _writes_of_attempt_1(case, conversion):
+            with pytest.raises(EdgeconvError) as caught:
+                await write
+            assert caught.value.reason is Reason.DECLARED_DEAD
+        assert await conversions.view(conversion) == before
+        await case.store.executors.enter("other")
+        assert await conversions.begin(conversion, "other") == 2
+        for write in _writes_of_attempt_1(case, conversion):
+            assert not await write
+        assert await case.made(conversion, attempt=2)
+        assert await conversions.finish_steps(conversion, 2, samples=None, outputs=None)
+        assert (await case.states(conversion))[0] == "succeeded"
+
+    play(scenario)
+
+
+def _writes_of_attempt_1(case: Case, conversion: str) -> list[Coroutine[Any, Any, bool]]:
+    """Everything that a job writes about its conversion."""
+    conversions = case.store.conversions
+    error = EdgeconvError(Reason.DISK_FULL, "no room")
+    report = StepReportRecord(id="s", key="k", wall_ns=5, peak_memory_bytes=6, reused=False)
+    body = {"step": "s", "change": "done", "message": "", "wall_ns": 5}
+    note = {"kind": "flagged", "subject": "walls", "message": "none"}
+    return [
+        conversions.note(conversion, 1, note),
+        conversions.step_changed(conversion, 1, body),
+        conversions.step_ended(conversion, 1, report, body),
+        conversions.fail_variants(conversion, 1, {"fp32.onnx": error.to_json()}),
+        case.made(conversion),
+        conversions.finish_steps(conversion, 1, samples=None, outputs=None),
+        conversions.fail(conversion, 1, error),
+    ]
+
+
+def test_a_lost_claim_is_told_though_its_result_was_removed_meanwhile(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        await case.store.executors.enter("dead")
+        claim = await case.store.steps.claim("k", "s", "dead")
+        assert isinstance(claim, StepClaim)
+        await case.store.executors.declare_others_dead("judge")
+        gone = StepOutput(files=_files(b"never stored"))
+        assert not await case.store.steps.finish("k", claim.token, gone)
+
+    play(scenario)
+
+
 def test_a_claim_under_way_while_its_owner_is_declared_dead_leaves_nothing_held(
     url: str,
 ) -> None:

@@ -20,6 +20,7 @@ from edgeconv.server.jobs.graph import needs
 from edgeconv.server.jobs.job_child import Bundle, JobChild, StepOrder
 from edgeconv.server.jobs.keys import KeyInput, step_key
 from edgeconv.server.jobs.memo import StepCome, once
+from edgeconv.server.jobs.taken_for_dead import ending_with_its_executor
 from edgeconv.server.jobs.tools import Tools
 from edgeconv.server.measured import OUTPUTS_FILE as OUTPUTS_FILE
 from edgeconv.server.records import (
@@ -41,7 +42,7 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
     """Does a conversion from where the store says it stands, to the end of its steps.
 
     Raises:
-        CancelledError: its child is dead then.
+        CancelledError: its child is dead then; also where this executor was taken for dead.
     """
     attempt = await tools.store.conversions.begin(conversion, tools.executor)
     if attempt is None:
@@ -52,7 +53,8 @@ async def run_conversion(tools: Tools, conversion: str) -> None:
     try:
         job = _Job(tools, record, attempt, _plan_of(record))
         try:
-            await job.run()
+            with ending_with_its_executor():
+                await job.run()
         finally:
             # First, for the other waits. The child's files go before the end is written: they
             # may be what fills the disk.

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.server.records import ConversionRecord
 from edgeconv.server.store.database import Transaction
-from edgeconv.server.store.living import lives
+from edgeconv.server.store.living import check_lives, lives
 from edgeconv.server.store.steps import MAX_LOST_RUNS
 from edgeconv.server.store.tables import conversions
 
@@ -43,10 +43,19 @@ def given_up(name: str, lost: int) -> EdgeconvError:
 
 
 def is_live(tx: Transaction, conversion: str, attempt: int) -> bool:
-    """Whether that attempt is the newest, and the conversion has not ended."""
-    query = sa.select(conversions.c.id).where(
+    """Whether that attempt is the newest, and the conversion has not ended.
+
+    Raises:
+        EdgeconvError: DECLARED_DEAD when it is, and its executor does not live: another one will
+            begin the next attempt.
+    """
+    query = sa.select(conversions.c.executor).where(
         conversions.c.id == conversion,
         conversions.c.attempt == attempt,
         conversions.c.state == "converting",
     )
-    return tx.row(query) is not None
+    found = tx.row(query)
+    if found is None:
+        return False
+    check_lives(tx, found["executor"])
+    return True

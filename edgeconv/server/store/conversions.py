@@ -1,7 +1,8 @@
 """Conversions: their states, variants, steps and events.
 
 Writes of a running job carry its attempt and are refused once the conversion has ended or
-another attempt has begun. A terminal state is written once.
+another attempt has begun, and where their executor was declared dead: each then raises
+DECLARED_DEAD. A terminal state is written once.
 """
 
 from __future__ import annotations
@@ -347,7 +348,7 @@ class Conversions:
             outputs: The source's outputs for them.
         """
         record = _read(tx, conversion)
-        if record is None or record.state != "converting" or record.attempt != attempt:
+        if record is None or not is_live(tx, conversion, attempt):
             return False
         verified = [v for v in read_variants(tx, conversion) if v.state == "verified"]
         if not verified or record.device_selector in ("", "none"):

@@ -98,7 +98,6 @@ class Steps:
         Raises:
             EdgeconvError: PART_MISSING as in `hold`.
         """
-        hold(tx, output.files)
         done = tx.execute(
             sa.update(steps)
             .where(steps.c.key == key, steps.c.token == token, steps.c.state == "running")
@@ -111,7 +110,10 @@ class Steps:
             )
         )
         tx.changed.add(f"steps/{key}")
-        return done.rowcount == 1
+        if not done.rowcount:
+            return False
+        hold(tx, output.files)
+        return True
 
     @transaction
     def release(self, tx: Transaction, key: str, token: int) -> None:
