@@ -165,7 +165,7 @@ def test_a_whole_blob_that_replaced_a_damaged_one_while_it_was_read_stays(
     async def scenario() -> None:
         reading = aiter(place.blobs.read(file))
         await anext(reading)
-        place.blobs.remove([file.digest])
+        place.blobs.remove(file.digest)
         await place.blobs.put(_part(part), _stream(part))
         with pytest.raises(EdgeconvError) as caught:
             async for _ in reading:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -249,11 +249,10 @@ class Blobs:
         """Free space on the disk of the blobs; None where that is not known; blocks."""
         return None if self._folder is None else shutil.disk_usage(self._folder).free
 
-    def remove(self, digests: Iterable[str]) -> None:
-        """Removes blobs, of which some may be gone already; blocks."""
-        for digest in digests:
-            with suppress(FileNotFoundError):
-                obstore.delete(self._store, _path(digest))
+    def remove(self, digest: str) -> None:
+        """Removes a blob, which may be gone already; blocks."""
+        with suppress(FileNotFoundError):
+            obstore.delete(self._store, _path(digest))
 
     def unfinished(self, *, before: float) -> list[Path]:
         """Files of writes that were broken off, last changed before a time; blocks.
@@ -342,7 +341,7 @@ class Blobs:
         if self._is_whole(part):
             return
         if self._folder is None:
-            self.remove([part.digest])
+            self.remove(part.digest)
             return
         remove_damaged(self._folder / _path(part.digest), part.digest)
 

@@ -28,7 +28,6 @@ from edgeconv.server.store.store import Store
 
 _LOG = logging.getLogger(__name__)
 
-_AT_ONCE = 32
 _ADOPT_AT_ONCE = 1000
 
 Tell = Callable[[int, int], None]
@@ -164,14 +163,12 @@ class Collector:
             done += 1
             tell(done, total)
         gone: set[str] = set()
-        batch = [
-            blob for blob in stored
-            if blob.digest in decision.blobs and blob.digest not in staying
-        ]  # fmt: skip
-        for start in range(0, len(batch), _AT_ONCE):
-            some = batch[start : start + _AT_ONCE]
-            gone |= set(await self.store.retention.remove(some, self.blobs.remove))
-            done += len(some)
+        for blob in stored:
+            if blob.digest not in decision.blobs or blob.digest in staying:
+                continue
+            if await self.store.retention.remove(blob, self.blobs.remove):
+                gone.add(blob.digest)
+            done += 1
             tell(done, total)
         await self._forget_rows(lost, holders)
         return retired, gone
@@ -189,8 +186,8 @@ class Collector:
         held = frozenset().union(*(h.digests for h in holders if not h.deleted))
         oldest_ns = await self.store.retention.now_ns() - self.grace_ns
         rows = [row for row in lost if row.digest not in held and row.touched_ns <= oldest_ns]
-        for start in range(0, len(rows), _AT_ONCE):
-            await self.store.retention.remove(rows[start : start + _AT_ONCE], self.blobs.remove)
+        for row in rows:
+            await self.store.retention.remove(row, self.blobs.remove)
 
     def _leftovers(self, used: Collection[str]) -> list[Path]:
         """Folders of children that are gone, and files of writes that were broken off."""

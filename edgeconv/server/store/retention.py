@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,27 +148,21 @@ class Retention:
         tx.execute(sa.delete(requests).where(requests.c.create_ns < tx.now_ns - older_than_ns))
 
     @transaction
-    def remove(
-        self, tx: Transaction, wanted: Sequence[StoredBlob], delete: Callable[[list[str]], None]
-    ) -> list[str]:
-        """Removes blobs with their rows, but for those that were touched since they were read.
+    def remove(self, tx: Transaction, blob: StoredBlob, delete: Callable[[str], None]) -> bool:
+        """Removes a blob with its row; False when it was touched since it was read.
 
         Args:
-            delete: Removes the bytes. It runs inside the transaction: whoever touches a
+            delete: Removes the bytes. It runs inside the transaction: whoever touches the
                 blob does so before, and keeps it, or after, and finds it gone.
         """
-        going = [
-            blob.digest
-            for blob in wanted
-            if tx.execute(
-                sa.delete(blobs).where(
-                    blobs.c.digest == blob.digest, blobs.c.touched_ns == blob.touched_ns
-                )
-            ).rowcount
-        ]
-        tx.execute(sa.delete(blob_senders).where(blob_senders.c.digest.in_(going)))
-        delete(going)
-        return going
+        as_read = sa.and_(blobs.c.digest == blob.digest, blobs.c.touched_ns == blob.touched_ns)
+        if not tx.execute(sa.delete(blobs).where(as_read)).rowcount:
+            return False
+        # Its answer shows that the row is still held: a slow disk may outlast a transaction. So
+        # there must be no second blob in it.
+        tx.execute(sa.delete(blob_senders).where(blob_senders.c.digest == blob.digest))
+        delete(blob.digest)
+        return True
 
     @transaction
     def _blob_page(self, tx: Transaction, after: str) -> list[StoredBlob]:
