@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +227,79 @@ def test_what_a_job_works_with_stays_at_any_age(play: Play, tmp_path: Path) -> N
         assert len(version) == 1, "the model's file goes once the job has ended"
 
     play(scenario)
+
+
+def test_results_that_went_before_a_variant_refers_to_them_are_made_again(
+    play: Play, tmp_path: Path
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        gate = service.folder / "gate"
+        model = await service.model(gates={"verify": str(gate)})
+        sent = stored(tmp_path)
+        job = asyncio.create_task(service.convert(model, ONE))
+        async with asyncio.timeout(20):
+            while "verify" not in service.journal:
+                await asyncio.sleep(0.01)
+        made_so_far = stored(tmp_path) - sent
+        with closing(_database(tmp_path)) as database, database:
+            for digest in made_so_far:
+                database.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+                _path(tmp_path, digest).unlink()
+        gate.touch()
+        made, events = await job
+        assert made.state == pb.CONVERSION_STATE_SUCCEEDED, made
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        assert service.journal.count("direct") == 2
+        assert made_so_far <= stored(tmp_path)
+        assert not (await service.client.check_blobs()).damaged
+
+    play(scenario)
+
+
+def test_a_result_that_went_before_it_was_recorded_is_made_again(
+    play: Play, tmp_path: Path
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        model = await service.model()
+        with closing(_database(tmp_path)) as database, database:
+            database.executescript("""
+                CREATE TABLE once (digest TEXT);
+                CREATE TRIGGER vanish AFTER INSERT ON blobs
+                WHEN NOT EXISTS (SELECT * FROM once) BEGIN
+                    INSERT INTO once VALUES (NEW.digest);
+                    DELETE FROM blobs WHERE digest = NEW.digest;
+                END;
+            """)
+        made, events = await service.convert(model, ONE)
+        assert made.state == pb.CONVERSION_STATE_SUCCEEDED, made
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        assert service.journal.count("reference") == 2
+        with closing(_database(tmp_path)) as database:
+            ((gone,),) = database.execute("SELECT digest FROM once").fetchall()
+        assert gone in stored(tmp_path)
+
+    play(scenario)
+
+
+def test_what_is_removed_again_and_again_ends_its_conversion(play: Play, tmp_path: Path) -> None:
+    async def scenario(service: QuickService) -> None:
+        model = await service.model()
+        with closing(_database(tmp_path)) as database, database:
+            database.executescript("""
+                CREATE TRIGGER vanish AFTER INSERT ON blobs BEGIN
+                    DELETE FROM blobs WHERE digest = NEW.digest;
+                END;
+            """)
+        made, _ = await service.convert(model, ONE)
+        assert made.state == pb.CONVERSION_STATE_FAILED
+        assert from_status(made.error).reason is Reason.PART_MISSING
+        assert service.journal.count("reference") == 3
+
+    play(scenario)
+
+
+def _database(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "state" / "edgeconv.db", timeout=20)
 
 
 def test_what_waits_for_a_device_stays_at_any_age_and_raw_samples_for_good(

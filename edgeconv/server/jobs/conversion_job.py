@@ -115,10 +115,27 @@ class _Job:
         self._pending = {v.name for v in view.variants if v.state == "pending"}
         self._to_measure = any(v.state == "verified" for v in view.variants)
         repairs = 0
-        while (damaged := await self._run_steps()) is not None:
+        while (lost := await self._go_through()) is not None:
             repairs += 1
             if repairs == _MOST_REPAIRS:
-                raise damaged
+                raise lost
+
+    async def _go_through(self) -> EdgeconvError | None:
+        """From the first step that is not done to the end; results that were lost on the way
+        end it early, and it is to be called again."""
+        try:
+            damaged = await self._run_steps()
+            if damaged is None:
+                await self._finish_steps()
+        except EdgeconvError as error:
+            if error.reason is not Reason.PART_MISSING:
+                raise
+            # What retention has removed is found when each result is looked up anew.
+            self._done.clear()
+            return error
+        return damaged
+
+    async def _finish_steps(self) -> None:
         files = self._reference_files()
         await self._tools.store.conversions.finish_steps(
             self._record.id, self._attempt,
@@ -145,6 +162,8 @@ class _Job:
             try:
                 self._done[step.id] = await self._do(step)
             except EdgeconvError as error:
+                if error.reason is Reason.PART_MISSING:
+                    raise
                 if error.reason is Reason.BLOB_DAMAGED and await self._forget_damaged(error):
                     return error
                 await self._step_failed(step, waiting, error)
