@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import sys
+import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +178,47 @@ def test_a_whole_blob_that_replaced_a_damaged_one_while_it_was_read_stays(
     asyncio.run(scenario())
     assert place.blobs.holds(file.digest)
     assert _read(place, file) == part
+
+
+def test_a_damaged_blob_is_dropped_beside_the_event_loop(
+    tmp_path: Path,
+) -> None:
+    place = Place(Blobs.local(tmp_path), obstore.store.LocalStore(tmp_path))
+    cut, flipped = (_put(place, os.urandom(3 * MIB)) for _ in range(2))
+    place.damage(flipped.digest)
+    hexadecimal = cut.digest.removeprefix("sha256:")
+    os.truncate(tmp_path / "sha256" / hexadecimal[:2] / hexadecimal, MIB)
+
+    async def scenario() -> None:
+        for file in (cut, flipped):
+            with pytest.raises(EdgeconvError) as caught:
+                async for _ in place.blobs.read(file):
+                    pass
+            assert caught.value.reason is Reason.BLOB_DAMAGED
+
+    with _renaming_threads(tmp_path) as threads:
+        asyncio.run(scenario())
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
+    assert not any(map(place.blobs.holds, (cut.digest, flipped.digest)))
+
+
+@contextmanager
+def _renaming_threads(folder: Path) -> Iterator[list[int]]:
+    """The threads that rename something in a folder."""
+    threads: list[int] = []
+    watching = True
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        # It can't be taken off again.
+        if watching and event == "os.rename" and Path(args[0]).is_relative_to(folder):
+            threads.append(threading.get_ident())
+
+    sys.addaudithook(hook)
+    try:
+        yield threads
+    finally:
+        watching = False
 
 
 def test_a_missing_blob_is_said_to_be_missing(place: Place) -> None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -335,6 +335,11 @@ class Blobs:
         """
         return b"".join(self._read_blocking(file))
 
+    def _refuse(self, part: PartRecord, problem: str) -> NoReturn:
+        """Says that a stored part is damaged, and drops it; blocks."""
+        self._drop(part)
+        raise damaged(part, problem)
+
     def _drop(self, part: PartRecord) -> None:
         """Makes room for a whole one, unless one has come meanwhile: a blob that exists is
         never written again."""
@@ -363,12 +368,13 @@ class Blobs:
             put_aside(place)
 
     async def _read_part(self, part: PartRecord) -> AsyncIterator[bytes]:
-        check = PartCheck(part, self._drop)
+        check = PartCheck(part)
         try:
             found = await obstore.get_async(self._store, _path(part.digest))
         except FileNotFoundError:
             raise damaged(part, "it is missing") from None
-        check.size(found.meta["size"])
+        if problem := check.problem_of_size(found.meta["size"]):
+            await asyncio.to_thread(self._refuse, part, problem)
         held = b""
         async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
             data = bytes(chunk)
@@ -376,7 +382,8 @@ class Blobs:
             if held:
                 yield held
             held = data
-        check.finish()
+        if problem := check.problem_of_digest():
+            await asyncio.to_thread(self._refuse, part, problem)
         yield held
 
     def _read_blocking(self, file: FileRecord) -> Iterator[bytes]:
@@ -384,16 +391,18 @@ class Blobs:
             yield from self._read_blocking_part(part)
 
     def _read_blocking_part(self, part: PartRecord) -> Iterator[bytes]:
-        check = PartCheck(part, self._drop)
+        check = PartCheck(part)
         try:
             found = obstore.get(self._store, _path(part.digest))
         except FileNotFoundError:
             raise damaged(part, "it is missing") from None
-        check.size(found.meta["size"])
+        if problem := check.problem_of_size(found.meta["size"]):
+            self._refuse(part, problem)
         for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
             check.update(chunk)
             yield bytes(chunk)
-        check.finish()
+        if problem := check.problem_of_digest():
+            self._refuse(part, problem)
 
 
 @contextmanager

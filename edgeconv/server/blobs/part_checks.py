@@ -3,46 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator
+from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, FieldViolation, Reason
 from edgeconv.server.records import PartRecord
 
 
 class PartCheck:
-    """Follows the bytes of a stored part, and has one dropped that they are not.
+    """Follows the bytes of a stored part, and says what is wrong with them: "" for nothing."""
 
-    Args:
-        drop: Takes a damaged blob from its place.
-    """
-
-    def __init__(self, part: PartRecord, drop: Callable[[PartRecord], None]) -> None:
+    def __init__(self, part: PartRecord) -> None:
         self._part = part
-        self._drop = drop
         self._digest = hashlib.sha256()
 
-    def size(self, found: int) -> None:
-        """Holds its length, before anything is read, against what it should be.
-
-        Raises:
-            EdgeconvError: BLOB_DAMAGED.
-        """
-        if found != self._part.size_bytes:
-            self._refuse(f"it has {found} bytes, not {self._part.size_bytes}")
+    def problem_of_size(self, found: int) -> str:
+        """Holds its length, before anything is read, against what it should be."""
+        if found == self._part.size_bytes:
+            return ""
+        return f"it has {found} bytes, not {self._part.size_bytes}"
 
     def update(self, data: Any) -> None:
         """Takes the next bytes."""
         self._digest.update(data)
 
-    def finish(self) -> None:
-        """Holds the digest of all bytes against what it should be; raises as `size`."""
-        if f"sha256:{self._digest.hexdigest()}" != self._part.digest:
-            self._refuse("its bytes have another digest")
-
-    def _refuse(self, how: str) -> NoReturn:
-        self._drop(self._part)
-        raise damaged(self._part, how)
+    def problem_of_digest(self) -> str:
+        """Holds the digest of all bytes against what it should be."""
+        same = f"sha256:{self._digest.hexdigest()}" == self._part.digest
+        return "" if same else "its bytes have another digest"
 
 
 def damaged(part: PartRecord, how: str) -> EdgeconvError:
