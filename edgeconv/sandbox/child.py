@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.channel import MAX_LINE_BYTES, parse_message
-from edgeconv.sandbox.chatter import Chatter
+from edgeconv.sandbox.chatter import LONGEST_MESSAGE_BYTES, Chatter
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.usage import Usage, count_threads, measure
 from edgeconv.sandbox.walls import Room, Walls
@@ -187,6 +187,8 @@ class Child:
         if not line.endswith(b"\n"):
             raise await self._death()
         if self._chatter is not None:
+            if len(line) > LONGEST_MESSAGE_BYTES:
+                raise await self.accuse(f"a message of more than {LONGEST_MESSAGE_BYTES} bytes")
             if not self._chatter.hear(len(line), asyncio.get_running_loop().time()):
                 raise await self.accuse("more messages than anybody could follow")
             # What has come already is read without a wait, and the others have theirs to do.

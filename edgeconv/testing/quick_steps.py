@@ -9,7 +9,8 @@ A "model" is one file, `model.json`, which says what the steps do with it:
     steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing",
                  "disagree", "fill": it writes until its disk is full, "spread": it goes on
                  writing small files, "flood": it tells of progress without an end, "nonsense":
-                 it ends with what is no end, or "last": it is done, and the child ends without
+                 it ends with what is no end, "long": with a message of 16 MiB, "many": with
+                 more than a million values, or "last": it is done, and the child ends without
                  a word when it hears more
     gates        step name → path of a file that the step waits for
 
@@ -197,6 +198,10 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path, channel: Chann
                 channel.send({"progress": 0.5, "message": str(number)})
         case "nonsense":
             channel.send({"done": {"facts": {}, "wall_ns": "soon"}})
+        case "long":
+            channel.send({"done": {"facts": {"many": [{}] * 5_500_000}}})
+        case "many":
+            channel.send({"done": {"facts": {"many": [{}] * 1_300_000}}})
         case "link":
             (folder / "link.bin").symlink_to("/etc/passwd")
 
