@@ -65,11 +65,11 @@ async def _inspect(
 
     with tempfile.TemporaryDirectory(prefix="edgeconv-inspect-") as name:
         root = Path(name)
-        source, made, scratch, child_folder = (
-            root / part for part in ("source", "made", "scratch", "child")
-        )
+        source, own = root / "source", root / "own"
+        # In the child's own folder, where all that it writes is counted.
+        made, scratch = own / "made", own / "scratch"
         stage(files, source)
-        for folder in (made, scratch, child_folder):
+        for folder in (own, made, scratch):
             folder.mkdir()
         digest = scan_bundle(source).digest
         message: dict[str, Any] = {
@@ -78,8 +78,8 @@ async def _inspect(
             "folder": str(made),
             "scratch": str(scratch),
         }
-        room = Room(reads=(source, *lock_files()), writes=(made, scratch))
-        async with await Child.start(_ENTRY, folder=child_folder, room=room) as child:
+        room = Room(reads=(source, *lock_files()))
+        async with await Child.start(_ENTRY, folder=own, room=room) as child:
             warning = (await child.walls()).warning
             child.watch()
             await child.send(message)
