@@ -12,8 +12,8 @@ A "model" is one file, `model.json`, which says what the steps do with it:
                  it ends with what is no end, "long": with a message of 16 MiB, "many": with
                  more than a million values, "no words": it tells of progress without words, "no
                  failure": it fails with what is no error, "deep": it makes more folders within
-                 each other than it may, where its files lie, or "last": it is done, and the child ends without
-                 a word when it hears more
+                 each other than it may, where its files lie, or "last": it is done, and the
+                 child ends without a word when it hears more
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
