@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from edgeconv.base.disk import disk_full, free_at
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.ids import new_id
 from edgeconv.base.removal import remove_folder
 from edgeconv.bench.lock import LockFiles
 from edgeconv.sandbox.child import Child
@@ -179,8 +180,9 @@ class JobChild:
         await self._warmed(order, tell)
         self._steps += 1
         self._heard = False
-        folder = self._folder / _OWN / f"step{self._steps}"
-        scratch = self._folder / _OWN / f"scratch{self._steps}"
+        # Names that the child can't foresee: it could have made something of that name before.
+        folder = self._folder / _OWN / f"step-{new_id()}"
+        scratch = self._folder / _OWN / f"scratch-{new_id()}"
         try:
             folder.mkdir()
             scratch.mkdir()
