@@ -69,11 +69,18 @@ async def run_service(
             unused = asyncio.create_task(_until_unused(settings.state, asked))
             stack.callback(unused.cancel)
         companion = asyncio.create_task(accompany())
-        starting = asyncio.create_task(_end_a_start(asked, listening))
+        started = threading.Event()
+        starting = asyncio.create_task(_end_a_start(asked, started))
+
+        def ready(endpoint: Endpoint) -> None:
+            started.set()
+            listening.set_result(endpoint)
+
         try:
-            await serve(settings, ready=listening.set_result, stop=stop)
+            await serve(settings, ready=ready, stop=stop)
         finally:
             # First: a start that failed ends by itself, and tells why.
+            started.set()
             starting.cancel()
             asked.set()
             if not listening.done():
@@ -82,18 +89,20 @@ async def run_service(
         companion.result()
 
 
-async def _end_a_start(asked: asyncio.Event, listening: asyncio.Future[Endpoint]) -> None:
-    """Ends the process soon when it is asked to before it has taken a call.
+async def _end_a_start(asked: asyncio.Event, started: threading.Event) -> None:
+    """Ends the process soon when it is asked to while it starts.
 
     A database that does not answer can hold up a start, in threads that can't be broken off.
-    Nothing is lost: no job has begun, and the next start sweeps what this one left.
+    Nothing is lost: what it has begun is taken up like the work of a server that was killed.
     """
     await asked.wait()
-    if not listening.done():
-        # A thread, for the event loop's end waits for those others. It goes with the process.
-        force = threading.Timer(_START_END_S, os._exit, [0])
-        force.daemon = True
-        force.start()
+    # A thread, for the event loop's end waits for those others. It goes with the process.
+    threading.Thread(target=_end_unless, args=[started], daemon=True).start()
+
+
+def _end_unless(started: threading.Event) -> None:
+    if not started.wait(_START_END_S):
+        os._exit(0)
 
 
 async def _until_unused(state: Path, asked: asyncio.Event) -> None:

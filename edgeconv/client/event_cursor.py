@@ -32,21 +32,22 @@ class EventCursor:
     def take(self, event: conversions_pb2.ConversionEvent) -> tuple[EventCursor, bool]:
         """The cursor after an event came, and whether the event is new.
 
-        Progress (sequence 0) is always new: it is not kept and never repeated.
+        Progress (sequence 0) is always new: it is not kept and never repeated. Of a conversion
+        whose files were removed long after it only the end is left.
 
         Raises:
-            EdgeconvError: INTERNAL when an event is missing before this one.
+            EdgeconvError: INTERNAL when an event is missing before another than the end.
         """
         if event.sequence == 0:
             return self, True
         if event.sequence <= self.sequence:
             return self, False
-        if event.sequence != self.sequence + 1:
+        ended = event.HasField("state_changed") and event.state_changed.state in TERMINAL_STATES
+        if event.sequence != self.sequence + 1 and not ended:
             raise EdgeconvError(
                 Reason.INTERNAL,
                 f"Event {event.sequence} came after event {self.sequence}.",
                 sequence=event.sequence,
                 expected=self.sequence + 1,
             )
-        ended = event.HasField("state_changed") and event.state_changed.state in TERMINAL_STATES
         return replace(self, sequence=event.sequence, ended=ended), True

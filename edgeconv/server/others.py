@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from edgeconv.base.errors import EdgeconvError
 from edgeconv.server.changes import Changes
 from edgeconv.server.store.stamps import Stamps
+
+_LOG = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
 _KINDS = ("conversions/", "datasets/", "models/")
@@ -26,6 +29,10 @@ async def follow_others(changes: Changes, stamps: Stamps) -> None:
             found = await stamps.read(names)
         except EdgeconvError:
             # The database is lost: a watcher that looks by itself is told so.
+            continue
+        except Exception:
+            # Watchers look by themselves, too, but seldom.
+            _LOG.exception("what other servers have changed could not be read")
             continue
         # One that is new may have changed after its watcher's look and before this one.
         changes.touch(name for name in names if name not in known or known[name] != found.get(name))

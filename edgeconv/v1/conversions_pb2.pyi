@@ -869,7 +869,7 @@ class WatchConversionRequest(_message.Message):
     name: _builtins.str
     """"conversions/{id}"."""
     after_sequence: _builtins.int
-    """Events up to this sequence are known; 0 streams all."""
+    """Events up to this sequence are known; 0 streams all that are kept."""
     def __init__(
         self,
         *,
@@ -898,7 +898,9 @@ class ConversionEvent(_message.Message):
     BENCHMARK_CHANGED_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """1, 2, 3 … without a gap. 0 marks progress, which is not kept."""
+    """1, 2, 3 … without a gap, but that only the end is kept of a conversion whose files were
+    removed (`collected_time`). 0 marks progress, which is not kept at all.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""

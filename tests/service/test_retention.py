@@ -172,6 +172,10 @@ def test_age_takes_results_and_files_of_ended_conversions_but_no_model(
                 await call
             assert caught.value.reason is Reason.COLLECTED
             assert model in caught.value.fix
+        # Who watches it, from the start or from where he was, is told its end.
+        for known in (0, 2):
+            told = [event async for event in service.client.watch_conversion(made.name, known)]
+            assert [event.state_changed.state for event in told] == [gone.state]
         # All of it can be made again.
         ran = len(service.journal)
         again, _ = await service.convert(model, ONE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.bench.record import decode, encode
 from edgeconv.client.rpc_errors import from_rpc_error
 from edgeconv.results.status import from_status, to_status
+from edgeconv.server.rpc.call_limits import CallLimits
 from edgeconv.testing.benchmark_records import make_block, make_record
 from edgeconv.testing.hand_agent import HandAgent
 from edgeconv.testing.running_server import QuickService, quick_service
-from edgeconv.v1 import agents_pb2, benchmarks_pb2, conversions_pb2, devices_pb2
+from edgeconv.v1 import agents_pb2, agents_pb2_grpc, benchmarks_pb2, conversions_pb2, devices_pb2
 
 Scenario = Callable[[QuickService], Coroutine[Any, Any, None]]
 Play = Callable[[Scenario], None]
@@ -592,8 +593,6 @@ def test_an_agents_word_is_checked(
     play: Play, request_message: agents_pb2.SynchronizeRequest, field: str
 ) -> None:
     async def scenario(service: QuickService) -> None:
-        from edgeconv.v1 import agents_pb2_grpc
-
         stub = agents_pb2_grpc.AgentServiceStub(service.channel)
         error = await _error(stub.Synchronize(request_message, metadata=service.metadata))
         assert error.reason is Reason.FIELD_INVALID
@@ -610,7 +609,6 @@ def test_a_result_that_is_too_large_or_of_no_role_is_refused(play: Play) -> None
         assert (await _error(agent.upload(given.lease, "virus", b"x"))).violations[0].field == (
             "header.role"
         )
-        from edgeconv.v1 import agents_pb2_grpc
 
         async def messages() -> Any:
             yield agents_pb2.UploadResultRequest(
@@ -625,6 +623,31 @@ def test_a_result_that_is_too_large_or_of_no_role_is_refused(play: Play) -> None
         assert error.violations[0].field == "header.size_bytes"
 
     play(scenario)
+
+
+def test_a_result_that_brings_too_little_holds_no_place(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        limits = CallLimits(upload_rate=64 * 1024, upload_window_s=0.5)
+        async with quick_service(tmp_path, limits=limits) as service:
+            await _benchmarking(service)
+            (given,) = (await service.agent().synchronize()).assignments
+
+            async def drip() -> AsyncIterator[agents_pb2.UploadResultRequest]:
+                header = agents_pb2.ResultHeader(
+                    lease=given.lease, role="record", digest=digest_bytes(b"x"), size_bytes=1 << 20
+                )
+                yield agents_pb2.UploadResultRequest(header=header)
+                while True:
+                    yield agents_pb2.UploadResultRequest(data=bytes(100))
+                    await asyncio.sleep(0.01)
+
+            stub = agents_pb2_grpc.AgentServiceStub(service.channel)
+            async with asyncio.timeout(60):
+                error = await _error(stub.UploadResult(drip(), metadata=service.metadata))
+            assert error.reason is Reason.TIME_EXCEEDED
+            assert error.metadata["limit"] == "upload_rate"
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("ends", ["requeued", "cancelled"])

@@ -19,7 +19,7 @@ from edgeconv.server.measured import MAX_RESULT_BYTES, LeaseOutcome, take_outcom
 from edgeconv.server.records import BenchmarkRecord, DeviceState, FailureOwner, FileRecord
 from edgeconv.server.rpc import messages
 from edgeconv.server.rpc.fields import check_digest, refuse
-from edgeconv.server.rpc.incoming import read_data, read_header
+from edgeconv.server.rpc.incoming import fast_enough, read_data, read_header
 from edgeconv.server.rpc.service_tools import ServiceTools
 from edgeconv.server.store.agents import AgentDevice, HeldLease, Word
 from edgeconv.server.store.fleet import Answer
@@ -92,9 +92,10 @@ class AgentService(agents_pb2_grpc.AgentServiceServicer):
             raise refuse("header.size_bytes", f"is not within 1 to {MAX_RESULT_BYTES} (256 MiB)")
         record = await self._leased(header.lease, "header.lease")
         await asyncio.to_thread(self._tools.blobs.check_room, header.size_bytes)
+        prompt = fast_enough(incoming, self._tools.gates.limits)
         async with self._tools.gates.room_for(min(header.size_bytes, MAX_PART_BYTES)):
             file = await self._tools.blobs.put_stream(
-                header.role, header.digest, header.size_bytes, read_data(incoming)
+                header.role, header.digest, header.size_bytes, read_data(prompt)
             )
         reached(CrashPoint.RESULT_STORED)
         await self._leased(header.lease, "header.lease")

@@ -169,6 +169,10 @@ async def _write(context: Any, message: Any, idle_s: float, method: str) -> None
     try:
         async with asyncio.timeout(idle_s):
             await context.write(message)
+    except grpc.aio.InternalError as fault:
+        # Nothing can be sent any more: the caller has gone, and the cancellation is under way.
+        _LOG.info("%s: %s has gone: %s", method, CALLER.get(), fault)
+        raise asyncio.CancelledError from fault
     except TimeoutError:
         _LOG.warning("%s: %s read nothing for %g s, and is dropped", method, CALLER.get(), idle_s)
         error = EdgeconvError(

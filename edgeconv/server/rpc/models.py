@@ -107,7 +107,9 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     async def DeleteModelVersion(
         self, request: models_pb2.DeleteModelVersionRequest, context: Any
     ) -> models_pb2.DeleteModelVersionResponse:
-        """Forgets a version."""
+        """Forgets a version; by its number, for a call that is made again means another latest."""
+        if request.name.endswith("/latest"):
+            raise refuse("name", 'is "latest"; name the version by its number')
         record = await read_model_version(self._tools.store, request.name, field="name")
         await self._tools.store.models.delete(record.model, record.version)
         await self._tools.engine.cancel(inspection_of(record.name))

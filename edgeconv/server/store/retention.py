@@ -125,7 +125,7 @@ class Retention:
     def retire_conversion(self, tx: Transaction, holder: Holder) -> bool:
         """Gives up the files of a conversion, unless it was used since it was read.
 
-        Of its events the last one stays, by which a watcher knows the end.
+        Of its events the one that tells its end stays, by which a watcher knows.
         """
         done = tx.execute(
             sa.update(conversions)
@@ -298,9 +298,13 @@ def _files_of(tx: Transaction, ids: Collection[str]) -> dict[str, frozenset[str]
 
 
 def _told_long_ago(conversion: str) -> sa.Delete:
-    last = sa.select(conversions.c.sequence).where(conversions.c.id == conversion)
+    """What an ended conversion has told, but for its end: its state changes no more after it."""
+    told = events.alias()
+    end = sa.select(sa.func.max(told.c.sequence)).where(
+        told.c.conversion == conversion, told.c.kind == "state_changed"
+    )
     return sa.delete(events).where(
-        events.c.conversion == conversion, events.c.sequence < last.scalar_subquery()
+        events.c.conversion == conversion, events.c.sequence != end.scalar_subquery()
     )
 
 

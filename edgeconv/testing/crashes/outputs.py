@@ -40,7 +40,7 @@ class Book:
     Attributes:
         recorded: Steps whose result is recorded, by key, with the token of the claim that did
             it.
-        lost_runs: The most runs lost of a step that is under way.
+        lost_runs: The most runs lost of a step that is not done, with the one that is under way.
         lost_attempts: The most attempts lost in a row of a conversion that is under way.
     """
 
@@ -53,7 +53,8 @@ def read_book(url: str) -> Book:
     """Reads no more than that; blocks."""
     steps, conversions = tables.steps.c, tables.conversions.c
     done = sa.select(steps.key, steps.token).where(steps.state == "done")
-    runs = sa.select(sa.func.max(steps.lost_runs)).where(steps.state == "running")
+    under_way = sa.case((steps.state == "running", 1), else_=0)
+    runs = sa.select(sa.func.max(steps.lost_runs + under_way)).where(steps.state != "done")
     attempts = sa.select(sa.func.max(conversions.lost_attempts))
     attempts = attempts.where(conversions.state == "converting")
     engine = sa.create_engine(url)

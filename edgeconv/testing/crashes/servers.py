@@ -282,7 +282,7 @@ class Servers:
 
 def _near_giving_up(book: Book) -> bool:
     """Whether a service would soon hold a step or a job for what its servers die of."""
-    return book.lost_runs >= MAX_LOST_RUNS - 2 or book.lost_attempts >= MAX_LOST_ATTEMPTS - 2
+    return book.lost_runs >= MAX_LOST_RUNS - 1 or book.lost_attempts >= MAX_LOST_ATTEMPTS - 2
 
 
 def _fault(life: Life) -> str:
