@@ -13,6 +13,7 @@ from edgeconv.cli.terminal import json_option, terminal_of
 
 if TYPE_CHECKING:
     from edgeconv.recipe.inspection import Inspection
+    from edgeconv.sandbox.child import Child
 
 _ENTRY = "edgeconv.conversion.job_child:main"
 
@@ -65,11 +66,11 @@ async def _inspect(
 
     with tempfile.TemporaryDirectory(prefix="edgeconv-inspect-") as name:
         root = Path(name)
-        source, made, scratch, child_folder = (
-            root / part for part in ("source", "made", "scratch", "child")
-        )
+        source, own = root / "source", root / "own"
+        # In the child's own folder, where all that it writes is counted.
+        made, scratch = own / "made", own / "scratch"
         stage(files, source)
-        for folder in (made, scratch, child_folder):
+        for folder in (own, made, scratch):
             folder.mkdir()
         digest = scan_bundle(source).digest
         message: dict[str, Any] = {
@@ -78,8 +79,8 @@ async def _inspect(
             "folder": str(made),
             "scratch": str(scratch),
         }
-        room = Room(reads=(source, *lock_files()), writes=(made, scratch))
-        async with await Child.start(_ENTRY, folder=child_folder, room=room) as child:
+        room = Room(reads=(source, *lock_files()))
+        async with await Child.start(_ENTRY, folder=own, room=room) as child:
             warning = (await child.walls()).warning
             child.watch()
             await child.send(message)
@@ -90,7 +91,7 @@ async def _inspect(
 
 
 async def _answer(
-    child: Any, limit_s: float, report: Callable[[float, str], None]
+    child: Child, limit_s: float, report: Callable[[float, str], None]
 ) -> dict[str, Any]:
     """What the child's step came to; of its progress only a wait is news.
 
@@ -98,7 +99,7 @@ async def _answer(
     """
     import asyncio
 
-    from edgeconv.base.errors import EdgeconvError
+    from edgeconv.server.jobs.child_words import done_of, error_of, progress_of
     from edgeconv.server.jobs.step_time import StepClock, took_too_long
 
     running = asyncio.get_running_loop()
@@ -108,14 +109,16 @@ async def _answer(
             while True:
                 answer = await child.receive()
                 if "progress" in answer:
-                    clock.hear(words := answer.get("message", ""), running.time())
+                    _, words = progress_of(answer)
+                    clock.hear(words, running.time())
                     timer.reschedule(clock.ends_s)
                     if "waiting for" in words:
                         report(-1.0, words)
                 if "failed" in answer:
-                    raise EdgeconvError.from_json(answer["failed"])
+                    raise error_of(answer["failed"])
                 if "done" in answer:
-                    done: dict[str, Any] = answer["done"]
-                    return done
+                    return done_of("inspect", answer["done"])
+    except ValueError as error:
+        raise await child.accuse(str(error)) from None
     except TimeoutError:
         raise took_too_long("inspect", "inspect", limit_s, command="Run it again") from None

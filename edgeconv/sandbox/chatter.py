@@ -11,6 +11,8 @@ from edgeconv.sandbox.channel import MAX_LINE_BYTES
 
 MESSAGES_AT_ONCE, MESSAGES_A_SECOND = 1000.0, 200.0
 BYTES_AT_ONCE, BYTES_A_SECOND = 2.0 * MAX_LINE_BYTES, 1024.0**2
+LONGEST_MESSAGE_BYTES = 4 * 1024**2
+"""Of one: reading it holds up the parent's other threads. Thousands of tensors fit."""
 
 
 @dataclass

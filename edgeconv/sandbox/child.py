@@ -10,14 +10,14 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.sandbox.channel import MAX_LINE_BYTES, parse_message
-from edgeconv.sandbox.chatter import Chatter
+from edgeconv.sandbox.chatter import LONGEST_MESSAGE_BYTES, Chatter
 from edgeconv.sandbox.limits import Limits
 from edgeconv.sandbox.usage import Usage, count_threads, measure
 from edgeconv.sandbox.walls import Room, Walls
@@ -57,6 +57,7 @@ class Child:
         self._folder = folder
         self._limits = limits
         self._beyond: EdgeconvError | None = None
+        self._usage = Usage()
         self._watch: asyncio.Task[None] | None = None
         self._chatter: Chatter | None = None
         self._pipes = pipes
@@ -94,30 +95,27 @@ class Child:
         """
         (folder / "home").mkdir(exist_ok=True)
         (folder / "tmp").mkdir(exist_ok=True)
-        child_read, parent_write = os.pipe()
-        parent_read, child_write = os.pipe()
-        parent_errors, child_errors = os.pipe()
         oom_kills = _oom_kills()
         limits = limits or Limits()
-        pipes = await _Pipes.open(parent_read, parent_write, parent_errors)
-        try:
+        with ExitStack() as theirs, ExitStack() as ours:
+            child_read, parent_write = _pipe(theirs, ours)
+            parent_read, child_write = _pipe(ours, theirs)
+            parent_errors, child_errors = _pipe(ours, theirs)
+            pipes = await _Pipes.open(parent_read, parent_write, parent_errors)
+            ours.callback(pipes.close)
             process = await asyncio.create_subprocess_exec(
                 *python, "-P", "-m", "edgeconv.sandbox.entry",
-                str(child_read), str(child_write), str(os.getpid()),
+                str(child_read.fileno()), str(child_write.fileno()), str(os.getpid()),
                 cwd=folder,
                 env=_environment(folder, environment or {}),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=child_errors,
-                pass_fds=(child_read, child_write),
+                pass_fds=(child_read.fileno(), child_write.fileno()),
                 start_new_session=True,
             )  # fmt: skip
-        except BaseException:
-            pipes.close()
-            raise
-        finally:
-            for descriptor in (child_read, child_write, child_errors):
-                os.close(descriptor)
+            # They are the child's from here on, and end with it.
+            ours.pop_all()
         child = cls(process, pipes, oom_kills, folder, limits)
         try:
             told = room.to_json() if room else None
@@ -187,6 +185,8 @@ class Child:
         if not line.endswith(b"\n"):
             raise await self._death()
         if self._chatter is not None:
+            if len(line) > LONGEST_MESSAGE_BYTES:
+                raise await self.accuse(f"a message of more than {LONGEST_MESSAGE_BYTES} bytes")
             if not self._chatter.hear(len(line), asyncio.get_running_loop().time()):
                 raise await self.accuse("more messages than anybody could follow")
             # What has come already is read without a wait, and the others have theirs to do.
@@ -211,17 +211,16 @@ class Child:
             self._watch = asyncio.create_task(self._keep_looking())
 
     async def look(self) -> Usage:
-        """What it has taken by now.
+        """What it has taken by now, or when it was last seen.
 
         Raises:
             EdgeconvError: LIMIT_EXCEEDED when that is more than it may; it is ended then.
         """
-        usage = await asyncio.to_thread(measure, self.pid, self._folder, self._limits)
-        self._judge(usage)
+        await self._look_and_judge()
         if self._beyond is not None:
             await self.kill()
             raise self._beyond
-        return usage
+        return self._usage
 
     async def _keep_looking(self) -> None:
         running = asyncio.get_running_loop()
@@ -236,10 +235,12 @@ class Child:
 
     async def _look_and_judge(self) -> None:
         try:
-            self._judge(await asyncio.to_thread(measure, self.pid, self._folder, self._limits))
+            self._usage = await asyncio.to_thread(measure, self.pid, self._folder, self._limits)
         except OSError:
             # For want of descriptors, say; the next look may find them.
             _LOG.exception("what child %d takes could not be seen", self.pid)
+            return
+        self._judge(self._usage)
 
     def _judge(self, usage: Usage) -> None:
         """Kills it when it is beyond a limit."""
@@ -363,7 +364,7 @@ class _Pipes:
     incoming: tuple[asyncio.BaseTransport, ...]
 
     @classmethod
-    async def open(cls, read: int, write: int, errors: int) -> Self:
+    async def open(cls, read: BinaryIO, write: BinaryIO, errors: BinaryIO) -> Self:
         reader, incoming = await _open_reader(read)
         words, incoming_words = await _open_reader(errors, _STDERR_CHUNK_BYTES)
         return cls(reader, await _open_writer(write), words, (incoming, incoming_words))
@@ -374,19 +375,24 @@ class _Pipes:
             transport.close()
 
 
+def _pipe(readers: ExitStack, writers: ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    """The two ends of a new pipe, each closed by its side's stack."""
+    read, write = os.pipe()
+    reader = readers.enter_context(os.fdopen(read, "rb"))
+    return reader, writers.enter_context(os.fdopen(write, "wb"))
+
+
 async def _open_reader(
-    fd: int, limit: int = MAX_LINE_BYTES
+    pipe: BinaryIO, limit: int = MAX_LINE_BYTES
 ) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
     reader = asyncio.StreamReader(limit=limit)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb")
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
     )
     return reader, transport
 
 
-async def _open_writer(fd: int) -> asyncio.StreamWriter:
+async def _open_writer(pipe: BinaryIO) -> asyncio.StreamWriter:
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, os.fdopen(fd, "wb")
-    )
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, pipe)
     return asyncio.StreamWriter(transport, protocol, None, loop)

@@ -9,8 +9,11 @@ A "model" is one file, `model.json`, which says what the steps do with it:
     steps        step name → "fail", "crash", "signal", "memory", "hang", "link", "nothing",
                  "disagree", "fill": it writes until its disk is full, "spread": it goes on
                  writing small files, "flood": it tells of progress without an end, "nonsense":
-                 it ends with what is no end, or "last": it is done, and the child ends without
-                 a word when it hears more
+                 it ends with what is no end, "long": with a message of 16 MiB, "many": with
+                 more than a million values, "no words": it tells of progress without words, "no
+                 failure": it fails with what is no error, "deep": it makes more folders within
+                 each other than it may, where its files lie, or "last": it is done, and the
+                 child ends without a word when it hears more
     gates        step name → path of a file that the step waits for
 
 Steps of that kind need no other name: "verify" is told for all verifications. A
@@ -197,6 +200,17 @@ def _misbehave(name: str, model: Mapping[str, Any], folder: Path, channel: Chann
                 channel.send({"progress": 0.5, "message": str(number)})
         case "nonsense":
             channel.send({"done": {"facts": {}, "wall_ns": "soon"}})
+        case "long":
+            channel.send({"done": {"facts": {"many": [{}] * 5_500_000}}})
+        case "many":
+            channel.send({"done": {"facts": {"many": [{}] * 1_300_000}}})
+        case "no words":
+            channel.send({"progress": 1, "message": 5})
+        case "no failure":
+            channel.send({"failed": 5})
+        case "deep":
+            (folder / "/".join("d" * 80)).mkdir(parents=True)
+            channel.receive()
         case "link":
             (folder / "link.bin").symlink_to("/etc/passwd")
 

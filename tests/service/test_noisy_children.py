@@ -28,7 +28,13 @@ async def _slowest_call(service: QuickService, until: asyncio.Task[object]) -> f
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("way", "said"), [("nonsense", "wall_ns is no count"), ("flood", "more messages")]
+    ("way", "said"),
+    [
+        ("nonsense", "wall_ns is no count"),
+        ("flood", "more messages"),
+        ("long", "a message of more than"),
+        ("many", "more than 100,000 values"),
+    ],
 )
 def test_a_child_that_says_nonsense_or_too_much_is_ended_and_nobody_waits_for_it(
     tmp_path: Path, way: str, said: str

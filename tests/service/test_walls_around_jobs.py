@@ -150,6 +150,23 @@ def test_for_this_machine_alone_a_server_needs_no_walls(tmp_path: Path) -> None:
     assert asyncio.run(_address(_settings(tmp_path / "state", "127.0.0.1")))
 
 
+def test_a_child_can_not_be_in_the_way_of_its_next_step(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        child = await JobChild.start(
+            "tests.service.walled_children:foresee_folders", tmp_path / "child",
+            Blobs.local(tmp_path / "blobs"), Limits(), Room(reads=(CHECKOUT,)),
+        )  # fmt: skip
+        try:
+            for _ in range(2):
+                order = StepOrder("direct", "onnx", {}, 0, {})
+                files, _ = await child.run(order, lambda fraction, words: None)
+                assert files == ()
+        finally:
+            await child.end()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("standing", [True, False])
 def test_a_child_can_not_spoil_or_move_what_it_is_given(tmp_path: Path, standing: bool) -> None:
     async def scenario() -> list[str]:

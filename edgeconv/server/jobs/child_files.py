@@ -6,6 +6,7 @@ links, and their digests are computed here.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ MAX_BUNDLE_BYTES = 8 * 1024**3
 # Later steps read these files; one that changed them would change what they stand for.
 _READ_ONLY = 0o444
 _READ_ONLY_FOLDER = 0o555
+_TAKEN_AWAY = (errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.ELOOP)
 
 
 def bring_in(blobs: Blobs, files: Files, folder: Path) -> None:
@@ -71,8 +73,10 @@ def take_out(blobs: Blobs, folder: Path) -> Files:
 def _opened(folder: Path) -> int:
     try:
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (NotADirectoryError, FileNotFoundError) as error:
-        # Its maker may move it away, and put a link in its place.
+    except OSError as error:
+        if error.errno not in _TAKEN_AWAY:
+            raise
+        # Its maker may move it away, and put a link in its place, or a folder that is closed.
         raise EdgeconvError(
             Reason.FIELD_INVALID, "The step took its folder away.", name=folder.name
         ) from error

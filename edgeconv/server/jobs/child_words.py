@@ -15,6 +15,8 @@ from edgeconv.server.records import StepOutput
 LONGEST_WORDS = 1600
 _MOST_ENTRIES = 32
 _DEEPEST = 32
+_MOST_VALUES = 100_000
+"""Of an end; an inspection of 4,000 inputs and outputs has some 40,000."""
 _INSPECTED: Mapping[str, type[BaseModel]] = {
     StepKind.INSPECT: Inspection,
     StepKind.INSPECT_DATASET: DatasetInspection,
@@ -28,7 +30,7 @@ def progress_of(message: Mapping[str, Any]) -> tuple[float, str]:
     Raises:
         ValueError: it is none.
     """
-    fraction, words = message["progress"], message.get("message")
+    fraction, words = message.get("progress"), message.get("message")
     if isinstance(fraction, bool) or not isinstance(fraction, int | float):
         raise ValueError("progress that is no number")
     if not isinstance(words, str):
@@ -47,8 +49,7 @@ def done_of(kind: str, said: Any) -> dict[str, Any]:
     """
     if not isinstance(said, Mapping):
         raise ValueError("an end that is no JSON object")
-    if _is_deep(said):
-        raise ValueError("an end that is nested too deep")
+    _check_size(said)
     kept = {key: _visible(said[key]) for key in _OF_AN_END if key in said}
     for key in ("wall_ns", "peak_memory_bytes"):
         number = kept.get(key, 0)
@@ -65,9 +66,13 @@ def done_of(kind: str, said: Any) -> dict[str, Any]:
     return kept
 
 
-def _is_deep(said: Any) -> bool:
-    """Whether it is nested deeper than what reads it later can follow."""
-    level = [said]
+def _check_size(said: Any) -> None:
+    """That it is no larger, nor nested deeper, than what reads it later can follow.
+
+    Raises:
+        ValueError: it is.
+    """
+    level, values = [said], 0
     for _ in range(_DEEPEST):
         level = [
             inner
@@ -75,7 +80,11 @@ def _is_deep(said: Any) -> bool:
             if isinstance(each, dict | list)
             for inner in (each.values() if isinstance(each, dict) else each)
         ]
-    return bool(level)
+        values += len(level)
+        if values > _MOST_VALUES:
+            raise ValueError(f"an end of more than {_MOST_VALUES:,} values")
+    if level:
+        raise ValueError("an end that is nested too deep")
 
 
 def error_of(said: Any) -> EdgeconvError:

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from edgeconv.base.disk import disk_full, free_at
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.ids import new_id
 from edgeconv.base.removal import remove_folder
 from edgeconv.bench.lock import LockFiles
 from edgeconv.sandbox.child import Child
@@ -179,8 +180,9 @@ class JobChild:
         await self._warmed(order, tell)
         self._steps += 1
         self._heard = False
-        folder = self._folder / _OWN / f"step{self._steps}"
-        scratch = self._folder / _OWN / f"scratch{self._steps}"
+        # Names that the child can't foresee: it could have made something of that name before.
+        folder = self._folder / _OWN / f"step-{new_id()}"
+        scratch = self._folder / _OWN / f"scratch-{new_id()}"
         try:
             folder.mkdir()
             scratch.mkdir()
@@ -218,7 +220,7 @@ class JobChild:
         try:
             await self._child.send({"do": "warm"})
             while "done" not in (message := await self._child.receive()):
-                self._warming_word = await self._read(progress_of, message)
+                self._warming_word = await self._progress(message)
                 if self._tell_warming is not None:
                     self._tell_warming(*self._warming_word)
         except EdgeconvError:
@@ -284,10 +286,18 @@ class JobChild:
             return disk_full(self._folder, doing=f"step {order.name!r}", free_bytes=free)
         return error
 
+    async def _progress(self, message: Mapping[str, Any]) -> tuple[float, str]:
+        """Read at once: it is two values, and there may be many."""
+        try:
+            return progress_of(message)
+        except ValueError as error:
+            raise await self._child.accuse(str(error)) from None
+
     async def _read(self, read: Callable[[Any], T], said: Any) -> T:
         """What the child has said; one that says nonsense is ended."""
         try:
-            return read(said)
+            # Others are not to wait for what it says at length.
+            return await asyncio.to_thread(read, said)
         except (TypeError, ValueError) as error:
             raise await self._child.accuse(str(error)) from None
 
@@ -297,7 +307,7 @@ class JobChild:
                 message = await self._child.receive()
                 self._heard = True
                 if "progress" in message:
-                    tell(*await self._read(progress_of, message))
+                    tell(*await self._progress(message))
                 elif "done" in message:
                     done = await self._read(partial(done_of, order.kind), message["done"])
                     usage = await self._child.look()

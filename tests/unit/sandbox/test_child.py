@@ -6,10 +6,12 @@ import asyncio
 import errno
 import gc
 import os
+import resource
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,49 @@ def error_of(folder: Path, entry: str, *messages: dict[str, Any], **options: Any
 
     error: EdgeconvError = with_child(folder, entry, use, **options)
     return error
+
+
+def open_descriptors() -> set[int]:
+    """Of this process, without the one that lists them."""
+    listed = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    return {number for number in listed if os.path.lexists(f"/proc/self/fd/{number}")}
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """This process can open so many files and no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = open_descriptors()
+    free = [number for number in range(max(taken) + count + 2) if number not in taken]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[count], hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_look_for_which_descriptors_lack_tells_what_was_seen_last(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(1 << 16))
+
+    async def use(child: Child) -> None:
+        seen = await child.look()
+        assert seen.disk_bytes >= 1 << 16
+        with descriptors_left(1):
+            assert await child.look() == seen
+
+    with_child(tmp_path, "echo", use)
+
+
+@pytest.mark.parametrize("left", range(8))
+def test_a_start_for_which_descriptors_lack_leaves_none_open(tmp_path: Path, left: int) -> None:
+    async def main() -> None:
+        before = open_descriptors()
+        with descriptors_left(left), pytest.raises(OSError, match="Too many open files"):
+            await Child.start(f"{ENTRIES}:echo", folder=tmp_path)
+        await asyncio.sleep(0)
+        assert open_descriptors() == before
+
+    asyncio.run(main())
 
 
 def test_messages_come_back_whole_and_in_order(tmp_path: Path) -> None:

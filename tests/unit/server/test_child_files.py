@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.removal import remove_folder
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.jobs.child_files import MAX_FILES, bring_in, take_out
+
+_NOBODY = 65534
 
 
 @pytest.fixture
@@ -79,6 +84,33 @@ def test_a_folder_behind_a_link_is_not_taken(blobs: Blobs, folder: Path, tmp_pat
     for swapped in ("link", "gone"):
         with pytest.raises(EdgeconvError, match="took its folder away") as caught:
             take_out(blobs, tmp_path / swapped)
+        assert caught.value.reason is Reason.FIELD_INVALID
+
+
+@contextmanager
+def as_another_user(*owned: Path) -> Iterator[None]:
+    """No root, whom no mode keeps out; `owned` are the user's."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in owned:
+        os.chown(path, _NOBODY, -1)
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_was_closed_is_a_fault_of_the_step(blobs: Blobs) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "out")
+        folder.mkdir()
+        with as_another_user(Path(name), folder):
+            assert take_out(blobs, folder) == ()
+            folder.chmod(0)
+            with pytest.raises(EdgeconvError, match="took its folder away") as caught:
+                take_out(blobs, folder)
         assert caught.value.reason is Reason.FIELD_INVALID
 
 

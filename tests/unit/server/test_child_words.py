@@ -95,6 +95,14 @@ def test_an_end_that_is_no_object_is_nonsense(said: Any) -> None:
         done_of("direct", said)
 
 
+def test_an_end_of_many_values_is_none_and_an_honest_one_is_not_that_large() -> None:
+    tensor = {"name": "x", "dtype": "float32", "shape": ["batch", 3, 224, 224]}
+    many = {**QUICK_INSPECTION, "inputs": [tensor] * 2000, "outputs": [tensor] * 2000}
+    assert done_of("inspect", {"facts": {"inspection": many}})
+    with pytest.raises(ValueError, match="more than 100,000 values"):
+        done_of("inspect", {"facts": {"inspection": {**many, "inputs": [{}] * 100_000}}})
+
+
 def nested(levels: int) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for _ in range(levels):
