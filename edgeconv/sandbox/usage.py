@@ -53,7 +53,7 @@ def measure(pid: int, folder: Path, limits: Limits) -> Usage:
         tally.add(status)
     try:
         top = os.open(folder, _FOLDER)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         # Removed, with its child.
         return tally.usage
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from edgeconv.base.errors import EdgeconvError
+from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.recipe.inspection import DatasetInspection, Inspection
 from edgeconv.recipe.specs import StepKind
 from edgeconv.server.records import StepOutput
@@ -21,6 +21,13 @@ _INSPECTED: Mapping[str, type[BaseModel]] = {
     StepKind.INSPECT: Inspection,
     StepKind.INSPECT_DATASET: DatasetInspection,
 }
+_OF_THE_SERVER = frozenset(
+    {
+        Reason.PART_MISSING, Reason.COLLECTED, Reason.BLOB_DAMAGED, Reason.CANCELLED,
+        Reason.LEASE_LOST, Reason.DECLARED_DEAD, Reason.DATABASE_UNAVAILABLE,
+    }
+)  # fmt: skip
+"""What is known here alone, and decides what becomes of a job."""
 _OF_AN_END = ("facts", "effect", "agreement", "wall_ns", "peak_memory_bytes")
 
 
@@ -100,6 +107,8 @@ def error_of(said: Any) -> EdgeconvError:
         raise ValueError("a failure that is no error") from None
     if not all(isinstance(each, str) for pair in fields for each in pair):
         raise ValueError("a failure that is no error")
+    if error.reason in _OF_THE_SERVER:
+        raise ValueError(f"{error.reason.name}, which is not its to say")
     short = {
         "reason": error.reason.name,
         "message": _short(error.message),

@@ -158,3 +158,11 @@ def test_anything_is_an_end_or_none(kind: str, told: Any) -> None:
         except ValueError:
             continue
         assert StepOutput.model_validate(said).wall_ns >= 0
+
+
+@pytest.mark.parametrize(
+    "reason", [Reason.DECLARED_DEAD, Reason.BLOB_DAMAGED, Reason.PART_MISSING, Reason.CANCELLED]
+)
+def test_a_child_can_not_say_what_only_the_server_knows(reason: Reason) -> None:
+    with pytest.raises(ValueError, match="not its to say"):
+        error_of(EdgeconvError(reason, "so").to_json())
