@@ -32,22 +32,29 @@ class EventCursor:
     def take(self, event: conversions_pb2.ConversionEvent) -> tuple[EventCursor, bool]:
         """The cursor after an event came, and whether the event is new.
 
-        Progress (sequence 0) is always new: it is not kept and never repeated. Of a conversion
-        whose files were removed long after it only the end is left.
+        Progress (sequence 0) is always new: it is not kept and never repeated.
 
         Raises:
-            EdgeconvError: INTERNAL when an event is missing before another than the end.
+            EdgeconvError: INTERNAL when an event is missing before this one.
         """
         if event.sequence == 0:
             return self, True
         if event.sequence <= self.sequence:
             return self, False
-        ended = event.HasField("state_changed") and event.state_changed.state in TERMINAL_STATES
-        if event.sequence != self.sequence + 1 and not ended:
+        if event.sequence != self.sequence + 1:
             raise EdgeconvError(
                 Reason.INTERNAL,
                 f"Event {event.sequence} came after event {self.sequence}.",
                 sequence=event.sequence,
                 expected=self.sequence + 1,
             )
-        return replace(self, sequence=event.sequence, ended=ended), True
+        return self.at(event), True
+
+    def at(self, event: conversions_pb2.ConversionEvent) -> EventCursor:
+        """The cursor after a durable event, whatever came before it."""
+        return replace(self, sequence=event.sequence, ended=is_end(event))
+
+
+def is_end(event: conversions_pb2.ConversionEvent) -> bool:
+    """Whether it made the conversion's state terminal."""
+    return event.HasField("state_changed") and event.state_changed.state in TERMINAL_STATES

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Protocol, TypeVar
 
 from edgeconv.base.errors import EdgeconvError
-from edgeconv.client.event_cursor import TERMINAL_STATES, EventCursor
+from edgeconv.client.event_cursor import TERMINAL_STATES, EventCursor, is_end
 from edgeconv.client.patience import Patience, rest
 from edgeconv.client.rpc_errors import unreachable
 from edgeconv.client.wire import Wire
@@ -45,7 +45,7 @@ async def watch_conversion(
             stream = wire.stream(stub.WatchConversion, request, taken=left.tell_back)
             async with aclosing(stream) as responses:
                 async for response in responses:
-                    cursor, new = cursor.take(response.event)
+                    cursor, new = await _taken(wire, stub, name, cursor, response.event)
                     left = left.renewed()
                     if new:
                         yield response.event
@@ -54,6 +54,26 @@ async def watch_conversion(
             left = await rest(unreachable(wire.address, "The stream ended early."), left)
         except EdgeconvError as error:
             left = await rest(error, left)
+
+
+async def _taken(
+    wire: Wire,
+    stub: conversions_pb2_grpc.ConversionServiceAsyncStub,
+    name: str,
+    cursor: EventCursor,
+    event: conversions_pb2.ConversionEvent,
+) -> tuple[EventCursor, bool]:
+    """As `EventCursor.take`; of a conversion whose files were removed only its end is kept."""
+    try:
+        return cursor.take(event)
+    except EdgeconvError:
+        if not is_end(event):
+            raise
+        request = conversions_pb2.GetConversionRequest(name=name)
+        conversion = (await wire.unary(stub.GetConversion, request)).conversion
+        if not conversion.HasField("collected_time"):
+            raise
+        return cursor.at(event), True
 
 
 async def _is_known_to_end(

@@ -84,9 +84,3 @@ def test_a_gap_names_what_was_expected(sequence: int) -> None:
         EventCursor(sequence=1).take(event(sequence))
     assert caught.value.reason is Reason.INTERNAL
     assert caught.value.metadata == {"sequence": str(sequence), "expected": "2"}
-
-
-def test_the_end_may_be_all_that_is_kept() -> None:
-    state = conversions_pb2.CONVERSION_STATE_SUCCEEDED
-    end = event(12, state_changed=conversions_pb2.StateChanged(state=state))
-    assert EventCursor(sequence=1).take(end) == (EventCursor(sequence=12, ended=True), True)
