@@ -343,12 +343,14 @@ class Blobs:
     def _drop(self, part: PartRecord) -> None:
         """Makes room for a whole one, unless one has come meanwhile: a blob that exists is
         never written again."""
-        if self._is_whole(part):
+        place = None if self._folder is None else self._folder / _path(part.digest)
+        # What is no file may take for ever to be read.
+        if (place is None or place.is_file()) and self._is_whole(part):
             return
-        if self._folder is None:
+        if place is None:
             self.remove(part.digest)
-            return
-        remove_damaged(self._folder / _path(part.digest), part.digest)
+        else:
+            remove_damaged(place, part.digest)
 
     def _is_whole(self, part: PartRecord) -> bool:
         found = hashlib.sha256()
