@@ -14,7 +14,9 @@ import zipfile
 from collections.abc import Iterator
 
 _LARGEST = 1 << 26
-_MOST_PICKLES = 16
+_MOST_PICKLES = 5
+"""Of an old file of `torch.save`: its mark, version and system, what was saved, and the names of
+its numbers. After them come the numbers themselves, which nobody unpickles."""
 _UNKNOWN = "a name that is computed"
 _DATA = re.compile(
     r"torch (?:\w*Storage|Size|device|dtype|layout|Tensor|Generator|b?float\w*|q?u?int\w+|bool"
