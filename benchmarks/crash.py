@@ -287,6 +287,7 @@ _WORDS = {
     "done_again": "steps run again after they were recorded",
     "orphans": "children alive 5 s after their server",
     "ended": "servers that ended by themselves",
+    "left": "what a collection was to remove and did not",
 }
 
 

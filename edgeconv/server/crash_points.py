@@ -80,6 +80,14 @@ class CrashPoint(StrEnum):
     RESULT_KNOWN = "result known"
     OUTCOME_TAKEN = "outcome taken"
 
+    STEP_RETIRED = "step retired"
+    CONVERSION_COLLECTED = "conversion collected"
+    BYTES_REMOVED = "bytes removed"
+    BLOB_REMOVED = "blob removed"
+    STORE_COLLECTED = "store collected"
+
+    EXECUTOR_RETIRED = "executor retired"
+
 
 def reached(point: CrashPoint) -> None:
     """Dies here if this is where the process was told to."""

@@ -145,6 +145,8 @@ class Life:
             await store.executors.retire(self._tools.executor)
         except EdgeconvError as error:
             _LOG.warning("the end of this server could not be written down: %s", error.message)
+        else:
+            reached(CrashPoint.EXECUTOR_RETIRED)
 
     def _declared(self) -> None:
         reached(CrashPoint.OTHERS_DECLARED_DEAD)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +135,33 @@ def test_of_two_that_start_at_once_one_migrates_and_both_go_on(url: str) -> None
     assert _differences(engines[0]) == []
     for engine in engines:
         engine.dispose()
+
+
+def _upgrade_in_a_process(url: str, folder: Path) -> int:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from edgeconv.server.store import schema\n"
+        "from edgeconv.server.store.connections import TimeLimits, connected\n"
+        "later = schema.Migrations(Path(sys.argv[2]), pre=(*schema.OURS.pre, '0098'))\n"
+        "schema.upgrade(connected(sys.argv[1], TimeLimits()), later)\n"
+    )
+    return subprocess.run([sys.executable, "-c", code, url, str(folder)], check=False).returncode
+
+
+def test_a_server_that_is_killed_in_a_migration_leaves_the_tables_as_they_were(
+    url: str, later: Migrations
+) -> None:
+    engine = connected(url, LIMITS)
+    schema.upgrade(engine)
+    script = later.folder / "versions" / "0098_pre.py"
+    dies = script.read_text() + "    import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
+    script.write_text(dies)
+    assert _upgrade_in_a_process(url, later.folder) == -signal.SIGKILL
+    assert _differences(engine) == []
+    script.write_text(ADDS.format(before=OURS.pre[-1]))
+    assert _upgrade_in_a_process(url, later.folder) == 0
+    assert "colour" in _columns(engine, "devices")
+    engine.dispose()
 
 
 def test_a_database_that_is_newer_is_refused_with_what_to_do(url: str, later: Migrations) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from edgeconv.base.quantities import NS_PER_S
 from edgeconv.base.removal import remove_folder
 from edgeconv.server.blobs.blobs import Blobs, changed_before
+from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.retention_rules import (
     GRACE_NS,
     REQUEST_NS,
@@ -123,6 +124,7 @@ class Collector:
         retired, gone = await self._carry_out(decision, holders, stored, lost, tell)
         await self.store.retention.forget_requests(REQUEST_NS)
         await asyncio.to_thread(_remove_leftovers, leftovers)
+        reached(CrashPoint.STORE_COLLECTED)
         return _outcome(decision, stored, retired, gone, policy, leftovers)
 
     async def claim(self) -> None:
@@ -166,7 +168,8 @@ class Collector:
         for blob in stored:
             if blob.digest not in decision.blobs or blob.digest in staying:
                 continue
-            if await self.store.retention.remove(blob, self.blobs.remove):
+            if await self.store.retention.remove(blob, self._delete):
+                reached(CrashPoint.BLOB_REMOVED)
                 gone.add(blob.digest)
             done += 1
             tell(done, total)
@@ -175,11 +178,19 @@ class Collector:
 
     async def _retire(self, holder: Holder) -> bool:
         if holder.id.kind is Kind.STEP:
-            return await self.store.retention.retire_step(holder)
+            retired = await self.store.retention.retire_step(holder)
+            reached(CrashPoint.STEP_RETIRED)
+            return retired
         if holder.id.kind is Kind.CONVERSION:
-            return await self.store.retention.retire_conversion(holder)
+            retired = await self.store.retention.retire_conversion(holder)
+            reached(CrashPoint.CONVERSION_COLLECTED)
+            return retired
         # A deleted model's row is as it is to be.
         return True
+
+    def _delete(self, digest: str) -> None:
+        self.blobs.remove(digest)
+        reached(CrashPoint.BYTES_REMOVED)
 
     async def _forget_rows(self, lost: Iterable[StoredBlob], holders: Iterable[Holder]) -> None:
         """Rows of blobs that are not stored, and that nobody refers to."""
@@ -187,7 +198,7 @@ class Collector:
         oldest_ns = await self.store.retention.now_ns() - self.grace_ns
         rows = [row for row in lost if row.digest not in held and row.touched_ns <= oldest_ns]
         for row in rows:
-            await self.store.retention.remove(row, self.blobs.remove)
+            await self.store.retention.remove(row, self._delete)
 
     def _leftovers(self, used: Collection[str]) -> list[Path]:
         """Folders of children that are gone, and files of writes that were broken off."""

@@ -11,6 +11,7 @@ from edgeconv.testing.crashes.cases import Case
 from edgeconv.testing.crashes.reach import Reach
 from edgeconv.v1 import benchmarks_pb2, conversions_pb2, models_pb2
 
+LONG_S = 365 * 86_400.0
 _LOOK_S = 0.1
 _ENDED = (
     benchmarks_pb2.BENCHMARK_STATE_SUCCEEDED,
@@ -72,6 +73,10 @@ class Caller:
             await asyncio.sleep(_LOOK_S)
             benchmark = await self.reach.call(lambda client: client.get_benchmark(name))
         return benchmark.state
+
+    async def collect(self) -> None:
+        """Has removed what nobody has used for long."""
+        await self.reach.call(lambda client: client.collect_garbage(older_than_s=LONG_S))
 
     async def _model(self, case: Case) -> str:
         path = case.write_model(self.folder)

@@ -113,6 +113,11 @@ def repairing(number: int) -> Case:
     return Case(f"repairing-{number}", f"damaged {number}", RECIPES[3])
 
 
+def aged(number: int) -> Case:
+    """A job that nobody has used for long when it has ended."""
+    return Case(f"aged-{number}", f"aged {number}", RECIPES[0])
+
+
 def measured_late(number: int) -> Case:
     """A job that is measured when it has ended."""
     return Case(f"late-{number}", f"late {number}", RECIPES[0], late=True)

@@ -9,7 +9,15 @@ from itertools import pairwise
 from typing import Any
 
 from edgeconv.server.records import TERMINAL_JOB_STATES
-from edgeconv.testing.crashes.outputs import Row, Stored, differences, job_outputs, step_outputs
+from edgeconv.testing.crashes.outputs import (
+    Aged,
+    Row,
+    Stored,
+    differences,
+    digests_of,
+    job_outputs,
+    step_outputs,
+)
 from edgeconv.testing.crashes.servers import Death
 from edgeconv.testing.quick_steps import JournalLine
 
@@ -36,6 +44,7 @@ class Findings:
         done_again: Steps that ran after their result was recorded.
         orphans: Children that outlived their server by 5 s.
         ended: Servers that ended by themselves, with their last words.
+        left: What a collection was to remove, and is still there.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -45,6 +54,7 @@ class Findings:
     done_again: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
     def add(self, other: Findings) -> None:
         """Adds what was found elsewhere."""
@@ -97,7 +107,11 @@ def check_ends(stored: Stored) -> Findings:
         ]
         if ends != [row["state"]]:
             findings.unfinished.append(f"{name} is {row['state']} and was told as {ends}")
-        if [event["sequence"] for event in events] != list(range(1, len(events) + 1)):
+        if row["collected_ns"]:
+            # Of what it told, its end stays.
+            if len(events) != 1:
+                findings.unfinished.append(f"{name} was collected and has {len(events)} events")
+        elif [event["sequence"] for event in events] != list(range(1, len(events) + 1)):
             findings.unfinished.append(f"the events of {name} have gaps")
         told = Counter(e["body"]["variant"] for e in events if e["kind"] == "variant_changed")
         findings.unfinished += [f"{name}: {v} ended {n} times" for v, n in told.items() if n > 1]
@@ -148,18 +162,46 @@ def check_runs(
 
 
 def check_tokens(
-    stored: Stored, deaths: Iterable[Death], may_run_again: Collection[str]
+    stored: Stored,
+    deaths: Iterable[Death],
+    may_run_again: Collection[str],
+    aged: Iterable[Aged] = (),
 ) -> Findings:
-    """No step that was recorded when a server died is claimed again."""
+    """No step that was recorded when a server died is claimed again; aged ones are gone."""
     findings = Findings()
     now = {row["key"]: row for row in stored.steps}
+    removed = frozenset[str]().union(*(each.keys for each in aged))
     for death in deaths:
         for key, token in death.recorded.items():
             row = now.get(key)
+            if key in removed:
+                continue
             if row is None or row["state"] != "done":
                 findings.missing.append(f"the result of step {key}, recorded once")
             elif row["token"] != token and order_of(row) not in may_run_again:
                 findings.done_again.append(f"{row['name']} {key}, by its token")
+    return findings
+
+
+def check_collected(stored: Stored, aged: Iterable[Aged], found: Collection[str]) -> Findings:
+    """All that nobody has used for long is gone: results, rows, and bytes that no other needs.
+
+    Args:
+        found: Digests of the blobs whose bytes are there.
+    """
+    findings = Findings()
+    collected = {row["id"] for row in stored.conversions if row["collected_ns"]}
+    needed = digests_of(stored.steps)
+    there = {row["digest"] for row in stored.blobs} | set(found)
+    for each in aged:
+        if each.conversion not in collected:
+            findings.left.append(f"the files of {each.conversion}")
+        findings.left += [
+            f"the result of {row['name']} {row['key']}"
+            for row in stored.steps
+            if row["key"] in each.keys and row["state"] == "done"
+        ]
+        findings.left += [f"the blob {gone}" for gone in sorted(each.digests & there - needed)]
     return findings
 
 

@@ -31,6 +31,16 @@ class Stored:
     steps: list[Row]
     models: list[Row]
     datasets: list[Row]
+    blobs: list[Row]
+
+
+@dataclass(frozen=True)
+class Aged:
+    """What nobody has used for long: a conversion, the keys of its steps, and their blobs."""
+
+    conversion: str
+    keys: frozenset[str]
+    digests: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ def read_store(url: str) -> Stored:
             return Stored(
                 rows(tables.conversions), rows(tables.variants), rows(tables.conversion_steps),
                 rows(tables.events), rows(tables.benchmarks), rows(tables.steps),
-                rows(tables.model_versions), rows(tables.datasets),
+                rows(tables.model_versions), rows(tables.datasets), rows(tables.blobs),
             )  # fmt: skip
     finally:
         engine.dispose()
@@ -134,21 +144,25 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[s
 def damaged_blobs(stored: Stored, blobs: Path) -> list[str]:
     """Digests of results whose bytes are missing or others; blocks."""
     return sorted(
-        digest for digest in set(_blobs_of(stored)) if _digest_of(blobs, digest) != digest
+        digest for digest in digests_of(stored.steps) if _digest_of(blobs, digest) != digest
     )
+
+
+def digests_of(steps: Iterable[Row]) -> set[str]:
+    """The blobs that recorded steps among these made."""
+    files = [
+        file
+        for row in steps
+        if row["state"] == "done"
+        for file in StepOutput.model_validate(row["output"]).files
+    ]
+    return {part.digest for file in files for part in file.parts}
 
 
 def blob_path(blobs: Path, digest: str) -> Path:
     """Where a local store keeps a blob."""
     hexadecimal = digest.removeprefix("sha256:")
     return blobs / "sha256" / hexadecimal[:2] / hexadecimal
-
-
-def _blobs_of(stored: Stored) -> Iterable[str]:
-    for row in stored.steps:
-        if row["state"] == "done":
-            for file in StepOutput.model_validate(row["output"]).files:
-                yield from (part.digest for part in file.parts)
 
 
 def _digest_of(blobs: Path, digest: str) -> str:

@@ -7,6 +7,7 @@ them gets a job is not for a trial to say.
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -228,6 +229,8 @@ class Servers:
         await lead()
         if kill.point == CrashPoint.OTHERS_DECLARED_DEAD:
             await self._lose_another()
+        if kill.point == CrashPoint.EXECUTOR_RETIRED:
+            ups[-1].life.send(signal.SIGTERM)
         dead = await _first_dead(ups, self._patience_s)
         if dead is None:
             try:

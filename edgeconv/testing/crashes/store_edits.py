@@ -1,4 +1,5 @@
-"""What happens to a store from outside: blobs rot, and plans are of another version."""
+"""What happens to a store from outside: blobs rot, time goes by, and plans are of another
+version."""
 
 from __future__ import annotations
 
@@ -8,16 +9,14 @@ import sqlalchemy as sa
 
 from edgeconv.server.records import StepOutput
 from edgeconv.server.store import tables
-from edgeconv.testing.crashes.outputs import blob_path, read_store
+from edgeconv.testing.crashes.outputs import Aged, Stored, blob_path, digests_of, read_store
 
 
 def damage_artifact(url: str, blobs: Path, model: str) -> str:
     """Damages the files of a verified variant of a model's job; gives the order of the step
     that made them. Blocks."""
     stored = read_store(url)
-    (conversion,) = (
-        row["id"] for row in stored.conversions if row["model_version"].split("/")[1] == model
-    )
+    conversion = _conversion_of(stored, model)
     digests = {
         variant["digest"]: variant["files"][0]["parts"][0]["digest"]
         for variant in stored.variants
@@ -32,6 +31,29 @@ def damage_artifact(url: str, blobs: Path, model: str) -> str:
             blob_path(blobs, part).write_bytes(b"rotten")
             return str(output.facts["order"])
     raise LookupError(f"no step made {part}")
+
+
+def age(url: str, model: str) -> Aged:
+    """Makes a model's job, its steps and their blobs ones that were not used for decades.
+    Blocks."""
+    stored = read_store(url)
+    conversion = _conversion_of(stored, model)
+    keys = {row["key"] for row in stored.reports if row["conversion"] == conversion}
+    digests = digests_of(row for row in stored.steps if row["key"] in keys)
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for table, mine, values in (
+            (
+                tables.conversions,
+                tables.conversions.c.id == conversion,
+                {"used_ns": 1, "end_ns": 1},
+            ),
+            (tables.steps, tables.steps.c.key.in_(keys), {"used_ns": 1}),
+            (tables.blobs, tables.blobs.c.digest.in_(digests), {"touched_ns": 1}),
+        ):
+            connection.execute(sa.update(table).where(mine).values(values))
+    engine.dispose()
+    return Aged(conversion, frozenset(keys), frozenset(digests))
 
 
 def spoil_plan(url: str, conversion: str) -> None:
@@ -57,3 +79,10 @@ def state_of(url: str, conversion: str) -> str:
         ).scalar_one()
     engine.dispose()
     return str(state)
+
+
+def _conversion_of(stored: Stored, model: str) -> str:
+    (conversion,) = (
+        row["id"] for row in stored.conversions if row["model_version"].split("/")[1] == model
+    )
+    return str(conversion)

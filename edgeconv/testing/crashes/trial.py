@@ -15,6 +15,7 @@ from edgeconv.server.crash_points import CrashPoint
 from edgeconv.testing.crashes.caller import Caller
 from edgeconv.testing.crashes.cases import (
     Case,
+    aged,
     all_made,
     case,
     damaged,
@@ -28,6 +29,7 @@ from edgeconv.testing.crashes.device import TirelessAgent
 from edgeconv.testing.crashes.findings import (
     Expected,
     Findings,
+    check_collected,
     check_ends,
     check_runs,
     check_tokens,
@@ -35,14 +37,16 @@ from edgeconv.testing.crashes.findings import (
 )
 from edgeconv.testing.crashes.life import Nursery
 from edgeconv.testing.crashes.outputs import (
+    Aged,
     Stored,
+    blob_path,
     damaged_blobs,
     job_outputs,
     step_outputs,
 )
 from edgeconv.testing.crashes.reach import Reach
 from edgeconv.testing.crashes.servers import Death, Kill, Servers
-from edgeconv.testing.crashes.store_edits import damage_artifact, spoil_plan, state_of
+from edgeconv.testing.crashes.store_edits import age, damage_artifact, spoil_plan, state_of
 from edgeconv.testing.quick_steps import WITHOUT_PAUSES, read_journal
 
 CALLERS = 3
@@ -55,6 +59,13 @@ _WITH_DATASET = (
     CrashPoint.DATASET_INSPECTED,
     CrashPoint.DATASET_SETTLED,
     CrashPoint.CHILD_ENDED,
+)
+_COLLECTS = (
+    CrashPoint.STEP_RETIRED,
+    CrashPoint.CONVERSION_COLLECTED,
+    CrashPoint.BYTES_REMOVED,
+    CrashPoint.BLOB_REMOVED,
+    CrashPoint.STORE_COLLECTED,
 )
 _DRAIN_S = 300.0
 _LOOK_S = 0.05
@@ -121,6 +132,7 @@ class Trial:
         self._jobs: list[Case] = []
         self._broken_off: set[str] = set()
         self._rerun: set[str] = set()
+        self._aged: list[Aged] = []
         self._deaths: list[Death] = []
         self._kills_s: list[float] = []
         self._led: list[asyncio.Task[None]] = []
@@ -204,6 +216,10 @@ class Trial:
                 conversion = await self._break_off(endless(number))
                 await self._until_begun(conversion)
             await asyncio.to_thread(spoil_plan, servers.url, conversion)
+        elif kill.point in _COLLECTS:
+            async with servers.living():
+                await self._caller.do(aged(number))
+            self._aged.append(await asyncio.to_thread(age, servers.url, aged(number).name))
         elif kill.point == CrashPoint.BENCHMARK_CREATED:
             async with servers.living():
                 await self._do(measured_late(number))
@@ -222,6 +238,8 @@ class Trial:
                 await self._caller.measure(measured_late(number))
             case CrashPoint.VARIANT_MADE:
                 await self._do(all_made(number))
+            case point if point in _COLLECTS:
+                await self._caller.collect()
             case _:
                 # The child that read a dataset is not kept.
                 dataset = kill.point in _WITH_DATASET
@@ -242,7 +260,10 @@ class Trial:
         journal = read_journal(self._folder / "journal")
         findings = check_ends(stored)
         findings.ended += [f"{d.server}: {d.fault}" for d in self._deaths if d.fault]
-        findings.add(check_tokens(stored, self._deaths, self._rerun))
+        findings.add(check_tokens(stored, self._deaths, self._rerun, self._aged))
+        old = frozenset[str]().union(*(each.digests for each in self._aged))
+        found = {digest for digest in old if blob_path(servers.blobs, digest).exists()}
+        findings.add(check_collected(stored, self._aged, found))
         if not self._real:
             findings.add(
                 check_runs(stored, journal, ended_ns=servers.ended_ns, may_run_again=self._rerun)

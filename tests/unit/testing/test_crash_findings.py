@@ -11,12 +11,13 @@ import pytest
 from edgeconv.testing.crashes.findings import (
     Expected,
     Findings,
+    check_collected,
     check_ends,
     check_runs,
     compare,
     elsewhere_s,
 )
-from edgeconv.testing.crashes.outputs import Stored, job_outputs, step_outputs
+from edgeconv.testing.crashes.outputs import Aged, Stored, job_outputs, step_outputs
 from edgeconv.testing.quick_steps import JournalLine
 
 FIRST, SECOND = 100, 200
@@ -45,7 +46,7 @@ def _stored() -> Stored:
         conversions=[
             {
                 "seq": 1, "id": "c", "model_version": "models/job/versions/1",
-                "state": "succeeded", "error": None, "notes": [],
+                "state": "succeeded", "error": None, "notes": [], "collected_ns": 0,
             }
         ],
         variants=[variant],
@@ -58,6 +59,7 @@ def _stored() -> Stored:
         steps=[_step("a"), _step("b")],
         models=[{"model": "job", "state": "ready"}],
         datasets=[],
+        blobs=[],
     )  # fmt: skip
 
 
@@ -151,6 +153,51 @@ def test_what_is_wrong_in_a_store_is_found(
     plant(stored)
     found = vars(_find(stored))
     assert {kind for kind, words in found.items() if words} == kinds
+
+
+def _file(digest: str) -> dict[str, Any]:
+    part = {"digest": digest, "size_bytes": 1}
+    return {"name": "made", "digest": digest, "size_bytes": 1, "parts": [part]}
+
+
+def _collected() -> Stored:
+    """Of two steps with a blob in common, one went with its conversion."""
+    stored = _stored()
+    stored.conversions[0]["collected_ns"] = 9
+    stored.events[:] = stored.events[-1:]
+    stored.steps[0] |= {"state": "new", "output": None}
+    stored.steps[1]["output"]["files"] = [_file("shared")]
+    stored.blobs[:] = [{"digest": "shared"}]
+    return stored
+
+
+def _files_kept(stored: Stored) -> None:
+    stored.conversions[0]["collected_ns"] = 0
+
+
+def _result_kept(stored: Stored) -> None:
+    stored.steps[0] |= _step("a")
+
+
+def _blob_kept(stored: Stored) -> None:
+    stored.blobs.append({"digest": "own"})
+
+
+@pytest.mark.parametrize("plant", [_files_kept, _result_kept, _blob_kept])
+def test_what_a_collection_left_behind_is_found(plant: Callable[[Stored], None]) -> None:
+    old = Aged("c", frozenset({"a"}), frozenset({"own", "shared"}))
+    stored = _collected()
+    assert check_ends(stored).all == []
+    assert check_collected(stored, [old], ["shared"]).all == []
+    assert check_collected(stored, [old], ["own", "shared"]).left == ["the blob own"]
+    plant(stored)
+    assert len(check_collected(stored, [old], ["shared"]).left) == 1
+
+
+def test_of_what_a_collected_job_told_its_end_alone_stays() -> None:
+    stored = _collected()
+    stored.events[:] = _stored().events
+    assert len(check_ends(stored).unfinished) == 1
 
 
 @pytest.mark.parametrize(
