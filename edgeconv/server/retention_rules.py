@@ -24,6 +24,9 @@ UPLOAD_NS = 24 * HOUR_NS
 REQUEST_NS = 24 * HOUR_NS
 """How long a call that comes again is answered as before."""
 
+STEP_NS = 24 * HOUR_NS
+"""How long it is known how often servers died over a step that has no result."""
+
 
 class Kind(Enum):
     """What can hold blobs; a blob of no holder is an upload or a leftover."""

@@ -20,8 +20,8 @@ from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.server.blobs.blobs import Blobs
 from edgeconv.server.records import FileRecord, PartRecord, StepOutput
 from edgeconv.server.retention.collector import Collector
-from edgeconv.server.retention_rules import REQUEST_NS, Holder, HolderId, Kind
-from edgeconv.server.store import schema
+from edgeconv.server.retention_rules import REQUEST_NS, STEP_NS, Holder, HolderId, Kind
+from edgeconv.server.store import schema, tables
 from edgeconv.server.store.connections import TimeLimits
 from edgeconv.server.store.conversions import NewConversion
 from edgeconv.server.store.requests import Request
@@ -65,7 +65,7 @@ async def _step(store: Store, file: FileRecord) -> None:
     await store.retention.touch({file.digest: file.size_bytes})
     claim = await store.steps.claim("key", "step", "me")
     assert isinstance(claim, StepClaim)
-    assert await store.steps.finish("key", claim.token, StepOutput(files=(file,)))
+    assert await store.steps.finish("key", "me", claim.token, StepOutput(files=(file,)))
 
 
 def test_a_blob_that_was_touched_since_it_was_read_stays_though_the_clock_stands_still(
@@ -176,7 +176,7 @@ def test_nothing_refers_to_a_blob_that_is_gone(play: Play) -> None:
 async def _step_of_gone(store: Store, file: FileRecord) -> None:
     claim = await store.steps.claim("other", "step", "me")
     assert isinstance(claim, StepClaim)
-    await store.steps.finish("other", claim.token, StepOutput(files=(file,)))
+    await store.steps.finish("other", "me", claim.token, StepOutput(files=(file,)))
 
 
 def test_a_result_that_was_used_since_it_was_read_stays(play: Play) -> None:
@@ -191,9 +191,11 @@ def test_a_result_that_was_used_since_it_was_read_stays(play: Play) -> None:
         assert now.used_ns - before.used_ns == 10 * 10**9
         assert await store.retention.retire_step(now)
         assert await _holders(store) == {}
-        again = await store.steps.claim("key", "step", "me")
-        assert isinstance(again, StepClaim)
-        assert again.token == 2, "an earlier worker is still told apart"
+        await store.executors.enter("another")
+        again = await store.steps.claim("key", "step", "another")
+        assert again == StepClaim(1)
+        assert not await store.steps.finish("key", "me", 1, StepOutput()), "an earlier worker"
+        assert await store.steps.finish("key", "another", 1, StepOutput())
 
     play(scenario)
 
@@ -212,6 +214,30 @@ def test_deleted_models_hold_nothing_and_datasets_do(play: Play) -> None:
         assert {each.kind for each in await _holders(store)} == {Kind.MODEL}
 
     play(scenario)
+
+
+def test_steps_without_a_result_are_forgotten_when_nobody_has_claimed_them_for_a_day(
+    play: Play,
+) -> None:
+    async def scenario(store: Store, clock: FakeClock) -> None:
+        for key in ("given back", "held"):
+            claim = await store.steps.claim(key, "step", "me")
+            assert isinstance(claim, StepClaim)
+        await store.steps.release("given back", "me", 1)
+        await _step(store, _file(b"one"))
+        clock.advance(STEP_NS)
+        await store.retention.forget_steps(STEP_NS)
+        assert await _keys(store) == {"given back", "held", "key"}
+        clock.advance(1)
+        await store.retention.forget_steps(STEP_NS)
+        assert await _keys(store) == {"held", "key"}
+
+    play(scenario)
+
+
+async def _keys(store: Store) -> set[str]:
+    rows = await store.database.run(lambda tx: tx.rows(sa.select(tables.steps.c.key)))
+    return {row["key"] for row in rows}
 
 
 def test_a_call_that_comes_again_after_a_day_is_a_new_one(play: Play) -> None:
@@ -260,7 +286,7 @@ def test_who_looks_for_holders_reads_none_of_their_facts(play: Play) -> None:
             claim = await store.steps.claim(f"{place}", "step", "me")
             assert isinstance(claim, StepClaim)
             output = StepOutput(files=(_file(b"x"),), facts=facts)
-            assert await store.steps.finish(f"{place}", claim.token, output)
+            assert await store.steps.finish(f"{place}", "me", claim.token, output)
             new = NewConversion("models/m/versions/1", "r", {}, inputs, "none", {}, {}, [], [])
             ended, _ = await store.conversions.create(new, ANYONE)
             await store.conversions.cancel(ended)

@@ -271,7 +271,7 @@ def test_a_step_is_claimed_once_and_its_result_remembered(play: Play) -> None:
         assert claim == StepClaim(1)
         assert await steps.claim("k", "prune", "me") == StepBusy()
         output = StepOutput(files=_files(b"x"), facts={"a": [1]}, wall_ns=7)
-        assert await steps.finish("k", 1, output)
+        assert await steps.finish("k", "me", 1, output)
         assert "steps/k" in case.touched
         assert await steps.claim("k", "prune", "me") == StepDone(output)
         assert await steps.output("k") == output
@@ -287,7 +287,7 @@ def test_a_claim_given_back_can_be_taken_again(play: Play) -> None:
         await case.store.executors.enter("me")
         for token in range(1, MAX_LOST_RUNS + 3):
             assert await steps.claim("k", "s", "me") == StepClaim(token)
-            await steps.release("k", token)
+            await steps.release("k", "me", token)
 
     play(scenario)
 
@@ -306,8 +306,8 @@ def test_a_dead_owners_step_is_taken_over_and_the_late_result_refused(play: Play
         assert await executors.declare_dead("alive", silent_ns=59 * S) == ["dead"]
         assert not await executors.beat("dead", silent_ns=59 * S)
         assert await steps.claim("k", "s", "alive") == StepClaim(2)
-        assert not await steps.finish("k", 1, StepOutput(facts={"late": True}))
-        assert await steps.finish("k", 2, StepOutput(facts={"late": False}))
+        assert not await steps.finish("k", "dead", 1, StepOutput(facts={"late": True}))
+        assert await steps.finish("k", "alive", 2, StepOutput(facts={"late": False}))
         assert (await steps.output("k")) == StepOutput(facts={"late": False})
 
     play(scenario)
@@ -370,7 +370,7 @@ def test_what_a_dead_executor_held_is_free_when_it_is_dead(play: Play) -> None:
         assert await _running(case) == {"of alive": "alive"}
         # Who waits for the step is told, and need not look again and again.
         assert "steps/of dead" in case.touched
-        assert not await steps.finish("of dead", 1, StepOutput(facts={"late": True}))
+        assert not await steps.finish("of dead", "dead", 1, StepOutput(facts={"late": True}))
 
     play(scenario)
 
@@ -474,7 +474,7 @@ def test_a_lost_claim_is_told_though_its_result_was_removed_meanwhile(play: Play
         assert isinstance(claim, StepClaim)
         await case.store.executors.declare_others_dead("judge")
         gone = StepOutput(files=_files(b"never stored"))
-        assert not await case.store.steps.finish("k", claim.token, gone)
+        assert not await case.store.steps.finish("k", "dead", claim.token, gone)
 
     play(scenario)
 

@@ -74,7 +74,7 @@ def test_who_was_taken_for_dead_ends_quietly_and_leaves_the_step_to_the_other(
                 await once(tools, KEY, STEP, make)
             # What was lost keeps nothing of the new owner's from being finished.
             assert await tools.store.steps.output(KEY) is None
-            assert await tools.store.steps.finish(KEY, tokens[0], _output(2))
+            assert await tools.store.steps.finish(KEY, "quick", tokens[0], _output(2))
 
     asyncio.run(scenario())
 

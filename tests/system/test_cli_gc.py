@@ -116,7 +116,7 @@ async def _fill_with_results(state: Path) -> None:
     for n, file in enumerate(files):
         claim = await store.steps.claim(f"key{n}", "step", "me")
         assert isinstance(claim, StepClaim)
-        await store.steps.finish(f"key{n}", claim.token, StepOutput(files=(file,)))
+        await store.steps.finish(f"key{n}", "me", claim.token, StepOutput(files=(file,)))
     await store.close()
 
 

@@ -62,14 +62,14 @@ async def once(
             return StepCome(found.output, True)
         reached(CrashPoint.STEP_CLAIMED)
         output = await make()
-        if not await tools.store.steps.finish(key, found.token, output):
+        if not await tools.store.steps.finish(key, tools.executor, found.token, output):
             raise asyncio.CancelledError
         held.clear()
         reached(CrashPoint.STEP_RECORDED)
         return StepCome(output, False)
     finally:
         for token in held:
-            await _to_the_end(tools.store.steps.release(key, token))
+            await _to_the_end(tools.store.steps.release(key, tools.executor, token))
             reached(CrashPoint.STEP_RELEASED)
 
 

@@ -17,6 +17,7 @@ from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.retention_rules import (
     GRACE_NS,
     REQUEST_NS,
+    STEP_NS,
     Decision,
     Holder,
     Kind,
@@ -123,6 +124,7 @@ class Collector:
             return _outcome(decision, stored, decision.holders, decision.blobs, policy, leftovers)
         retired, gone = await self._carry_out(decision, holders, stored, lost, tell)
         await self.store.retention.forget_requests(REQUEST_NS)
+        await self.store.retention.forget_steps(STEP_NS)
         await asyncio.to_thread(_remove_leftovers, leftovers)
         reached(CrashPoint.STORE_COLLECTED)
         return _outcome(decision, stored, retired, gone, policy, leftovers)

@@ -110,14 +110,12 @@ class Retention:
     def retire_step(self, tx: Transaction, holder: Holder) -> bool:
         """Forgets a step's result, unless it was used since it was read."""
         done = tx.execute(
-            sa.update(steps)
-            .where(
+            sa.delete(steps).where(
                 steps.c.key == holder.id.name,
                 steps.c.state == "done",
                 steps.c.used_ns <= holder.used_ns,
                 steps.c.key.not_in(_LIVE_KEYS),
             )
-            .values(state="new", output=None, changed_ns=tx.now_ns)
         )
         return done.rowcount == 1
 
@@ -146,6 +144,17 @@ class Retention:
     def forget_requests(self, tx: Transaction, older_than_ns: int) -> None:
         """Forgets which calls were made so long ago: one that comes again is a new one then."""
         tx.execute(sa.delete(requests).where(requests.c.create_ns < tx.now_ns - older_than_ns))
+
+    @transaction
+    def forget_steps(self, tx: Transaction, older_than_ns: int) -> None:
+        """Forgets steps that gave no result and that nobody has claimed for so long."""
+        tx.execute(
+            sa.delete(steps).where(
+                steps.c.state == "new",
+                steps.c.changed_ns < tx.now_ns - older_than_ns,
+                steps.c.key.not_in(_LIVE_KEYS),
+            )
+        )
 
     @transaction
     def remove(self, tx: Transaction, blob: StoredBlob, delete: Callable[[str], None]) -> bool:

@@ -1,8 +1,9 @@
 """The memory of steps: what was made from what, once, whoever asks.
 
 A step is claimed by a living executor, which gets a token that grows with each claim. Only the
-newest token may say that the step is done, so a worker that was thought dead and comes
-back is refused. A step that is held is given back when its owner dies.
+newest owner and token may say that the step is done, so a worker that was thought dead and comes
+back is refused. A step that is held is given back when its owner dies. Tokens begin anew when
+retention has forgotten a step: then nobody holds it, and who is dead comes back under another name.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Steps:
         return StepOutput.model_validate(row["output"]) if row and row["output"] else None
 
     @transaction
-    def finish(self, tx: Transaction, key: str, token: int, output: StepOutput) -> bool:
+    def finish(self, tx: Transaction, key: str, owner: str, token: int, output: StepOutput) -> bool:
         """Keeps a result; False when the claim was lost, since its owner was taken for dead.
 
         Raises:
@@ -100,7 +101,7 @@ class Steps:
         """
         done = tx.execute(
             sa.update(steps)
-            .where(steps.c.key == key, steps.c.token == token, steps.c.state == "running")
+            .where(_held(key, owner, token))
             .values(
                 state="done",
                 output=output.model_dump(mode="json"),
@@ -116,11 +117,11 @@ class Steps:
         return True
 
     @transaction
-    def release(self, tx: Transaction, key: str, token: int) -> None:
+    def release(self, tx: Transaction, key: str, owner: str, token: int) -> None:
         """Gives a claim back, because the step failed or was cancelled."""
         tx.execute(
             sa.update(steps)
-            .where(steps.c.key == key, steps.c.token == token, steps.c.state == "running")
+            .where(_held(key, owner, token))
             .values(state="new", lost_runs=0, changed_ns=tx.now_ns)
         )
         tx.changed.add(f"steps/{key}")
@@ -134,3 +135,10 @@ class Steps:
             .values(state="new", output=None, changed_ns=tx.now_ns)
         )
         tx.changed.add(f"steps/{key}")
+
+
+def _held(key: str, owner: str, token: int) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        steps.c.key == key, steps.c.owner == owner, steps.c.token == token,
+        steps.c.state == "running",
+    )  # fmt: skip
