@@ -79,5 +79,29 @@ def named(onnx: bytes, saved: bytes, random: Random) -> tuple[Files, str]:
     return {f"{stem}.onnx": onnx}, f"{stem!r}.onnx"
 
 
+def of_other_readers(onnx: bytes, saved: bytes, random: Random) -> tuple[Files, str]:
+    """A name by which ONNX's own reader takes another parser, over text or over a model."""
+    ending = random.choice((
+        "onnxtxt", "onnxtext", "textproto", "prototxt", "pbtxt", "json", "onnxjson", "ONNXTXT",
+    ))  # fmt: skip
+    deep = random.choice((3, 300, 50_000))
+    opened = "y = If (x) <then_branch = g () => (y) {" * deep
+    head = '<ir_version: 8, opset_import: ["" : 17]> g (float[N] x) => (float[N] y) {'
+    way, data = random.choice((
+        ("text", f"{head}{opened} y = Identity(x) {'}>' * deep}}}".encode()),
+        ("text of protobuf", b"graph { node { attribute { g { " * deep),
+        ("JSON", b'{"graph":' * deep), ("a model", onnx), ("a saved program", saved),
+    ))  # fmt: skip
+    return {f"model.{ending}": data}, f"model.{ending} is {way}, {deep} deep"
+
+
 Change = Callable[[bytes, bytes, Random], tuple[Files, str]]
-CHANGES: tuple[Change, ...] = (exchanged, several, wrapped, wrapped, joined, named)
+CHANGES: tuple[Change, ...] = (
+    exchanged,
+    several,
+    wrapped,
+    wrapped,
+    joined,
+    named,
+    of_other_readers,
+)

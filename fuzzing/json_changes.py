@@ -30,12 +30,55 @@ _TARGETS = (
     "_operator.getitem", "_operator.pow", "_operator.attrgetter", "math.ceil", "torch.sym_max",
     "torch.load", "builtins.eval", "os.system", "",
 )  # fmt: skip
+_ENUM = '{"__enum__": true, "fqn": "ctypes:cdll", "name": "libnowhere.so"}'
+_ESCAPED = _ENUM.replace("__enum__", "\\u005f_enum__")
+_CONTEXTS = (
+    f"[{_ENUM}]",
+    f"[{_ESCAPED}]",
+    _ESCAPED,
+    f"[[{_ESCAPED}]]",
+    f'[{{"a": {_ESCAPED}}}]',
+    _ESCAPED.replace('"fqn"', '"fqn": "os", "fqn"'),
+    "[NaN]",
+    "[Infinity]",
+    "[1e999]",
+    "[null]",
+    '["a", "a"]',
+    "[\"x':print(1),'\"]",
+    "[" * 200 + "]" * 200,
+    "[" * 5000,
+    "null",
+    "",
+    "{}",
+    '{"a": 1, "a": 2}',
+    '"\\ud800"',
+)
+_NAMES = (
+    "x=print(1)",
+    "x\n  y",
+    "a;b",
+    'a"',
+    "a'",
+    "a\\",
+    "lambda",
+    "self",
+    "torch",
+    "__class__",
+    "a.__class__.b",
+    "",
+    "x" * 5000,
+    "\uff58",
+    "1",
+    "a b",
+    "#",
+)
 _EXPRESSIONS = (
     "Symbol('s77', integer=True)", "s77", "s1000000", "u0", "Integer(9223372036854775807)",
     "Pow(Symbol('s77'), 8)", "8**8**8", "s77**8**8**8", "Mod(s77, 0)", "FloorDiv(s77, 0)",
     "Max(s77)", "Float('nan')", "oo", "int_oo", "-int_oo", "1/0", "s77 - s77", "Integer()",
     "__import__('os').system('true')", "().__class__", "lambda: 0", "Piecewise((1, s77 > 2))",
     "Add(" * 60 + "s77" + ", 1)" * 60, "-" * 1500 + "s77", "(" * 150 + "s77" + ")" * 150,
+    "(not\ns77)", "Symbol('s7\\\n7')", "s77 # oo",
     "s77*" * 400 + "s77", "Max(" + "s77," * 300 + "s1)", "\ud800",
 )  # fmt: skip
 
@@ -206,6 +249,29 @@ def signature(model: Any, random: Random) -> str:
     return f"{key!r} of the signature becomes {str(holder[key])[:40]!r}"
 
 
+def structure(model: Any, random: Random) -> str:
+    """A node of a structure says something of its own, which torch parses once more."""
+    found = _with_key(model, "in_spec", "out_spec")
+    holder, key = random.choice(found)
+    tree = json.loads(holder[key])
+    nodes = [each for each in (h for h, k in _places(tree) if k == "context") if each["type"]]
+    if not nodes:
+        return "nothing"
+    random.choice(nodes)["context"] = said = random.choice((*_CONTEXTS, text(random)))
+    holder[key] = json.dumps(tree)
+    return f"a context in {key} becomes {said[:40]!r}"
+
+
+def rename(model: Any, random: Random) -> str:
+    """A tensor, an argument or a parameter has another name, wherever it stands."""
+    names = {h[k] for h, k in _with_key(model, "name", "parameter_name") if isinstance(h[k], str)}
+    old, new = random.choice(sorted(names)), random.choice((*_NAMES, text(random)))
+    whole = json.dumps(model).replace(json.dumps(old), json.dumps(new))
+    model.clear()
+    model.update(json.loads(whole))
+    return f"{old!r} is called {new[:40]!r}"
+
+
 def heading(model: Any, random: Random) -> str:
     """Versions, guards and the like."""
     key = random.choice(("schema_version", "torch_version", "opset_version", "guards_code",
@@ -216,7 +282,7 @@ def heading(model: Any, random: Random) -> str:
 
 CHANGES: tuple[Change, ...] = (
     leaf, leaf, number, number, entry, entry, exchange, target, target, edges, argument, argument,
-    tensor, tensor, symbol, symbol, signature, heading,
+    tensor, tensor, symbol, symbol, signature, structure, structure, rename, heading,
 )  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """The ways by which a saved program runs code when it is loaded, each as a file.
 
 `torch.export.load` unpickles weights that say they are pickled, sample inputs always, opaque
-objects, and the weights of an older format; it has sympy evaluate symbolic sizes, and runs
-guards when the program is first called. Only the honest program that is changed here is made
-with torch.
+objects, and the weights of an older format; it has sympy evaluate symbolic sizes, writes the
+names of tensors into Python source, and runs guards when the program is first called. An
+eighth way, a structure of inputs that names a class, opens a library that lies beside the
+program, and is in the tests alone. Only the honest program that is changed here is made with
+torch.
 """
 
 from __future__ import annotations
@@ -120,6 +122,26 @@ def _symbolic_sizes(members: Members, code: str) -> None:
     members[MODEL] = (text[:start] + _expression(code) + text[end:]).encode()
 
 
+def _names_of_tensors(members: Members, code: str) -> None:
+    """The name of the last input goes on as its default, which Python evaluates."""
+    name = f"input={_expression(code)}"
+
+    def rename(said: dict[str, Any]) -> None:
+        values = said["graph_module"]["graph"]["tensor_values"]
+        values[name] = values.pop("input")
+        for entry in _objects(said):
+            if entry.get("as_tensor") == {"name": "input"}:
+                entry["as_tensor"] = {"name": name}
+
+    _edit(members, MODEL, rename)
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    found = [value] if isinstance(value, dict) else []
+    return found + [entry for each in inner for entry in _objects(each)]
+
+
 def _guards(members: Members, code: str) -> None:
     guard = f"{_expression(code)} is None"
     _edit(members, MODEL, lambda said: said.update(guards_code=[guard]))
@@ -131,6 +153,7 @@ ROUTES: dict[str, tuple[Callable[[Members, str], None], str]] = {
     "opaque objects": (_opaque_objects, OPAQUE),
     "weights of an older format": (_weights_of_an_older_format, OLD_WEIGHTS),
     "symbolic sizes": (_symbolic_sizes, MODEL),
+    "names of tensors": (_names_of_tensors, MODEL),
     "guards": (_guards, MODEL),
 }
 """Name → what changes an honest program, and the member in which that can be seen."""

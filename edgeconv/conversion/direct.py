@@ -44,7 +44,7 @@ def take_directly(
     """
     source = recognise(folder).path
     try:
-        model = onnx.load(str(source), load_external_data=False)
+        model = onnx.load(str(source), format="protobuf", load_external_data=False)
     except Exception as fault:
         # protobuf's own type stands in a compiled module.
         raise EdgeconvError(

@@ -28,7 +28,7 @@ _TELLING = re.compile(
 
 def read_onnx(path: Path) -> ModelProto:
     """The whole model, weights that stand beside it included."""
-    return onnx.load(str(path))
+    return onnx.load(str(path), format="protobuf")
 
 
 def write_onnx(model: ModelProto, folder: Path) -> Path:

@@ -89,7 +89,7 @@ def _run_reference(
     sample: Mapping[str, NDArray[Any]],
 ) -> dict[str, NDArray[Any]]:
     """The named tensors in ONNX Runtime, as outputs of a copy of the model."""
-    proto = onnx.load(str(path))
+    proto = onnx.load(str(path), format="protobuf")
     declared = {value.name for value in proto.graph.output}
     made = {name for node in proto.graph.node for name in node.output}
     for name in names:

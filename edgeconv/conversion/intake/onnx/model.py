@@ -112,7 +112,8 @@ def parse(path: Path) -> onnx.ModelProto:
         EdgeconvError: MODEL_UNREADABLE.
     """
     try:
-        proto = onnx.load_model(str(path), load_external_data=False)
+        # By itself it would choose a parser after the file's name, one of which is recursive.
+        proto = onnx.load_model(str(path), format="protobuf", load_external_data=False)
     except Exception as error:
         # The protobuf back ends raise types of their own for damaged bytes.
         raise unreadable(path.name, f"it can't be parsed ({first_words(error)})") from error

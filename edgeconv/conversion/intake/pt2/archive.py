@@ -2,9 +2,11 @@
 
 Loading such a file runs code in several ways: pickled weights, sample inputs (always a
 pickle), custom and opaque objects, members of older formats, symbolic sizes given to
-sympy, guards. All of them are found with zipfile and json alone. What torch is given in
-the end is a new archive of the members that were checked, without sample inputs, guards
-and stack traces: those are looked at only to refuse a file that is not what it seems.
+sympy, guards, structures that name a class, names that become Python source. All of them
+are found with zipfile and json alone. What torch is given in the end is a new archive of
+what was checked, without sample inputs, guards and stack traces: those are looked at only
+to refuse a file that is not what it seems. Texts that torch parses once more, sizes and
+structures, are written anew from what was parsed here.
 """
 
 from __future__ import annotations
@@ -20,15 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from edgeconv.base.errors import EdgeconvError, Reason
-from edgeconv.base.sentences import clause
 from edgeconv.conversion.intake.foreign_words import first_words
 from edgeconv.conversion.intake.formats import DAMAGED_ZIP
-from edgeconv.conversion.intake.pt2.expressions import is_safe_expression
+from edgeconv.conversion.intake.pt2.expressions import expression_written_anew
 from edgeconv.conversion.intake.pt2.guards import is_safe_guard
+from edgeconv.conversion.intake.pt2.names import check_names
 from edgeconv.conversion.intake.pt2.pickles import foreign_names
+from edgeconv.conversion.intake.pt2.refusals import LONGEST_PLACE, MODEL, unreadable, unsafe
+from edgeconv.conversion.intake.pt2.trees import inputs_written_anew, outputs_written_anew
 from edgeconv.conversion.intake.sizes import LARGEST_BYTES
 
-_MODEL = "models/model.json"
 _WEIGHTS = "data/weights/model_weights_config.json"
 _CONSTANTS = "data/constants/model_constants_config.json"
 _SAMPLES = "data/sample_inputs/model.pt"
@@ -41,26 +44,26 @@ _FORMS = {
     "archive_format": re.compile(rb"pt2\Z"), "archive_version": re.compile(rb"[0-9]{1,4}\Z"),
     ".data/version": re.compile(rb"[0-9]{1,4}\s?\Z"), "byteorder": re.compile(rb"little\Z"),
 }  # fmt: skip
-_KNOWN = {*_BOOKKEEPING, _MODEL, _WEIGHTS, _CONSTANTS, _SAMPLES}
+_KNOWN = {*_BOOKKEEPING, MODEL, _WEIGHTS, _CONSTANTS, _SAMPLES}
 _PAYLOAD = re.compile(r"data/(?:weights/weight|constants/tensor)_[0-9]+\Z")
 _EXTRA = "extra/"
 _TARGET = re.compile(
-    r"torch\.ops\.aten\.[A-Za-z0-9_]+\.[A-Za-z0-9_]+\Z"
+    # No attribute of Python's objects: torch looks the words up with getattr.
+    r"torch\.ops\.aten\.(?:__i?(?:and|or|xor|lshift|rshift)__|(?!__)[A-Za-z0-9_]+)"
+    r"\.(?!_)[A-Za-z0-9_]+\Z"
     r"|torch\.ops\.higher_order\.(?:cond|while_loop|wrap_with_set_grad_enabled|wrap_with_autocast)\Z"
     r"|_operator\.(?:getitem|add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|lt|le|gt|ge|and_|or_"
     r"|not_)\Z"
     r"|math\.(?:ceil|floor|trunc)\Z"
     r"|torch\.(?:sym_int|sym_float|sym_max|sym_min|sym_not|sym_ite|sym_sum)\Z"
 )
-# It reads any file of the machine.
-_FORBIDDEN = re.compile(r"torch\.ops\.aten\.(?:from_file|_print)\b")
-_TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
+# They read or write any file of the machine.
+_FORBIDDEN = re.compile(r"torch\.ops\.aten\.(?:from_file|save|warn|_print)\b")
 _WIDEST_ITEM = 8
 _MOST_MEMBERS = 100_000
 _MOST_JSON_BYTES = 1 << 29
 # Tensors that share values get copies of their own.
 _MOST_COPIES = 64
-_LONGEST_PLACE = 80
 _MOST_NOTES = 8
 _KEPT_METADATA = {"nn_module_stack"}
 
@@ -93,7 +96,7 @@ def check_archive(path: Path) -> CheckedArchive:
             members = _members(archive, path.name)
             return _clean(members, path.name)
     except DAMAGED_ZIP as error:
-        raise _unreadable(path.name, f"its archive is damaged ({first_words(error)})") from error
+        raise unreadable(path.name, f"its archive is damaged ({first_words(error)})") from error
 
 
 def _check_extents(archive: zipfile.ZipFile, path: Path) -> None:
@@ -104,14 +107,14 @@ def _check_extents(archive: zipfile.ZipFile, path: Path) -> None:
     """
     entries = archive.infolist()
     if len(entries) > _MOST_MEMBERS:
-        raise _unreadable(path.name, f"it has {len(entries)} members")
+        raise unreadable(path.name, f"it has {len(entries)} members")
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED:
-            raise _unreadable(path.name, f"member {entry.filename!r} is compressed")
+            raise unreadable(path.name, f"member {entry.filename!r} is compressed")
     claimed, whole = sum(entry.file_size for entry in entries), path.stat().st_size
     if claimed > whole:
         why = f"its members are larger than it is itself, {claimed} bytes in a file of {whole}"
-        raise _unreadable(path.name, why)
+        raise unreadable(path.name, why)
 
 
 def _members(archive: zipfile.ZipFile, file: str) -> dict[str, bytes]:
@@ -120,7 +123,7 @@ def _members(archive: zipfile.ZipFile, file: str) -> dict[str, bytes]:
     for entry in archive.infolist():
         root, _, name = entry.filename.partition("/")
         if not name or name in members or root != archive.infolist()[0].filename.partition("/")[0]:
-            raise _unreadable(file, f"member {entry.filename!r} is out of place")
+            raise unreadable(file, f"member {entry.filename!r} is out of place")
         members[name] = b"" if name.startswith(_EXTRA) else archive.read(entry)
     return members
 
@@ -129,20 +132,22 @@ def _clean(members: dict[str, bytes], file: str) -> CheckedArchive:
     extra = sorted(name for name in members if name.startswith(_EXTRA))
     for name in sorted(members.keys() - set(extra)):
         if name not in _KNOWN and not _PAYLOAD.match(name):
-            raise _unsafe(name, "", "it is no part of a plain exported program")
-    model = _json(members, _MODEL, file)
+            raise unsafe(name, "", "it is no part of a plain exported program")
+    model = _json(members, MODEL, file)
     _check_model(model)
     _check_samples(members.get(_SAMPLES, b""))
     kept = {name: members[name] for name in members if _PAYLOAD.match(name)}
     for config in (_WEIGHTS, _CONSTANTS):
-        _check_payload(_json(members, config, file), config, kept, file)
-        kept[config] = members[config]
+        table = _json(members, config, file)
+        _check_payload(table, config, kept, file)
+        check_names(table, config)
+        kept[config] = json.dumps(table).encode()
     for name, form in _FORMS.items():
         kept[name] = members.get(name, b"")
         if not form.match(kept[name]):
             said = repr(kept[name][:40]) if name in members else "missing"
-            raise _unreadable(file, f"member {name!r}, which tells the format, is {said}")
-    kept[_MODEL] = json.dumps(model).encode()
+            raise unreadable(file, f"member {name!r}, which tells the format, is {said}")
+    kept[MODEL] = json.dumps(model).encode()
     # torch takes an empty member for no sample inputs.
     kept[_SAMPLES] = b""
     version = str(model.get("torch_version", "unknown"))
@@ -153,7 +158,7 @@ def _left_out(extra: Sequence[str]) -> Iterator[str]:
     """A sentence about each extra file, as far as anybody would read them."""
     for name in extra[:_MOST_NOTES]:
         shown = name.removeprefix(_EXTRA)
-        cut = f"{shown[:_LONGEST_PLACE]}…" if len(shown) > _LONGEST_PLACE else shown
+        cut = f"{shown[:LONGEST_PLACE]}…" if len(shown) > LONGEST_PLACE else shown
         yield f"The extra file {cut!r} was left out."
     if len(extra) > _MOST_NOTES:
         yield f"So were {len(extra) - _MOST_NOTES} more extra files."
@@ -170,39 +175,39 @@ def _written(members: dict[str, bytes]) -> io.BytesIO:
 
 def _json(members: dict[str, bytes], name: str, file: str) -> dict[str, Any]:
     if name not in members:
-        raise _unreadable(file, f"member {name!r} is missing")
+        raise unreadable(file, f"member {name!r} is missing")
     if len(members[name]) > _MOST_JSON_BYTES:
-        raise _unreadable(file, f"member {name!r} has {len(members[name])} bytes of JSON")
+        raise unreadable(file, f"member {name!r} has {len(members[name])} bytes of JSON")
     try:
         value = json.loads(members[name])
     except (ValueError, RecursionError) as error:
-        raise _unreadable(file, f"member {name!r} is no JSON ({first_words(error)})") from error
+        raise unreadable(file, f"member {name!r} is no JSON ({first_words(error)})") from error
     if not isinstance(value, dict):
-        raise _unreadable(file, f"member {name!r} is no JSON object")
+        raise unreadable(file, f"member {name!r} is no JSON object")
     if b"\\u" in members[name]:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise _unreadable(file, f"member {name!r} has half a character") from error
+            raise unreadable(file, f"member {name!r} has half a character") from error
     return value
 
 
 def _check_payload(config: dict[str, Any], name: str, kept: dict[str, bytes], file: str) -> None:
     entries = config.get("config")
     if not isinstance(entries, dict):
-        raise _unreadable(file, f"member {name!r} has no table of tensors")
+        raise unreadable(file, f"member {name!r} has no table of tensors")
     folder = name.rpartition("/")[0]
     for key, entry in entries.items():
         target = f"{folder}/{entry.get('path_name')}" if isinstance(entry, dict) else ""
         if not isinstance(entry, dict) or entry.get("use_pickle") is not False:
-            raise _unsafe(name, key, "its values are pickled")
+            raise unsafe(name, key, "its values are pickled")
         if not _PAYLOAD.match(target):
-            raise _unsafe(name, key, f"its values stand in {entry.get('path_name')!r}")
+            raise unsafe(name, key, f"its values stand in {entry.get('path_name')!r}")
         if target not in kept:
-            raise _unreadable(file, f"the values of {key!r} are missing")
+            raise unreadable(file, f"the values of {key!r} are missing")
     most = max(LARGEST_BYTES, _MOST_COPIES * sum(len(data) for data in kept.values()))
     if sum(_claimed_bytes(entry.get("tensor_meta")) for entry in entries.values()) > most:
-        raise _unreadable(file, "its tensors are far larger than their values")
+        raise unreadable(file, "its tensors are far larger than their values")
 
 
 def _claimed_bytes(meta: Any) -> int:
@@ -218,37 +223,49 @@ def _check_model(model: dict[str, Any]) -> None:
     """Checks the graph and removes what is not needed; changes `model`."""
     _check_guards(model.pop("guards_code", None))
     model["guards_code"] = []
+    if isinstance(whole := model.get("graph_module"), dict):
+        whole.update(metadata={}, treespec_namedtuple_fields={})
+    check_names(model, MODEL)
     for entry in _dicts(model):
-        if "expr_str" in entry and not is_safe_expression(str(entry["expr_str"])):
-            raise _unsafe(_MODEL, str(entry["expr_str"]), "as a size it is no plain arithmetic")
+        if "expr_str" in entry:
+            entry["expr_str"] = _size(str(entry["expr_str"]))
         if "as_custom_obj" in entry or entry.get("custom_obj_values"):
-            raise _unsafe(_MODEL, "custom_obj", "the program uses an object of that kind")
+            raise unsafe(MODEL, "custom_obj", "the program uses an object of that kind")
         if "as_operator" in entry:
             _check_target(str(entry["as_operator"]), "as_operator")
-        if "target" in entry and "inputs" in entry:
+        if isinstance(entry.get("target"), str) and "inputs" in entry:
             _check_target(str(entry["target"]), str(entry.get("name") or entry["target"]))
             said = entry.get("metadata")
             metadata = said if isinstance(said, dict) else {}
             entry["metadata"] = {key: metadata[key] for key in _KEPT_METADATA & metadata.keys()}
-        for spec in ("in_spec", "out_spec"):
-            if entry.get(spec):
-                _check_tree(str(entry[spec]))
+        # A tensor may be called so, too, and what is no text is nothing that torch parses.
+        if isinstance(entry.get("in_spec"), str):
+            entry["in_spec"] = inputs_written_anew(entry["in_spec"])
+        if isinstance(entry.get("out_spec"), str):
+            entry["out_spec"] = outputs_written_anew(entry["out_spec"])
+
+
+def _size(text: str) -> str:
+    written = expression_written_anew(text)
+    if written is None:
+        raise unsafe(MODEL, text, "as a size it is no plain arithmetic")
+    return written
 
 
 def _check_guards(guards: Any) -> None:
     for guard in guards if isinstance(guards, list) else []:
         if not is_safe_guard(str(guard)):
-            raise _unsafe(_MODEL, str(guard), "as a guard it is no plain comparison")
+            raise unsafe(MODEL, str(guard), "as a guard it is no plain comparison")
 
 
 def _check_samples(saved: bytes) -> None:
     if names := sorted(foreign_names(saved)):
-        raise _unsafe(_SAMPLES, names[0], "unpickling it would import that, which is no data")
+        raise unsafe(_SAMPLES, names[0], "unpickling it would import that, which is no data")
 
 
 def _check_target(target: str, node: str) -> None:
     if _FORBIDDEN.match(target):
-        raise _unsafe(_MODEL, node, f"the operator {target} reaches outside the program")
+        raise unsafe(MODEL, node, f"the operator {target} reaches outside the program")
     if _TARGET.match(target):
         return
     raise EdgeconvError(
@@ -258,23 +275,6 @@ def _check_target(target: str, node: str) -> None:
         node=node,
         operator=target,
     )
-
-
-def _check_tree(text: str) -> None:
-    try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _unsafe(_MODEL, text, "as a structure of inputs or outputs it is no JSON") from error
-    for entry in _dicts(tree):
-        if entry.get("type") not in _TREES:
-            raise EdgeconvError(
-                Reason.OPERATOR_UNSUPPORTED,
-                f"The model takes or returns a {entry.get('type')!r}.",
-                fix="Export it with tensors, tuples, lists and dictionaries only.",
-                type=entry.get("type"),
-            )
-        if "__enum__" in str(entry.get("context")):
-            raise _unsafe(_MODEL, "__enum__", "a structure of inputs or outputs names a class")
 
 
 def _dicts(value: Any) -> Iterator[dict[str, Any]]:
@@ -287,25 +287,3 @@ def _dicts(value: Any) -> Iterator[dict[str, Any]]:
             pending.extend(each.values())
         elif isinstance(each, list):
             pending.extend(each)
-
-
-def _unreadable(file: str, why: str) -> EdgeconvError:
-    return EdgeconvError(
-        Reason.MODEL_UNREADABLE,
-        f"{file!r} is not a whole exported program: {clause(why)}.",
-        fix="Save it again with torch.export.save and send the whole file.",
-        file=file,
-    )
-
-
-def _unsafe(member: str, place: str, why: str) -> EdgeconvError:
-    """Of a member as a whole where there is no place in it."""
-    shown = place if len(place) <= _LONGEST_PLACE else f"{place[:_LONGEST_PLACE]}…"
-    where = f"{shown!r} in member {member!r}" if place else f"Member {member!r}"
-    return EdgeconvError(
-        Reason.MODEL_UNSAFE,
-        f"{where} of the saved program could run code: {clause(why)}.",
-        fix="Save a program of plain tensors with torch.export.save.",
-        member=member,
-        place=place,
-    )

@@ -1,7 +1,8 @@
 """The grammar of symbolic sizes in a saved program.
 
-torch hands these strings to sympy, which evaluates them as Python. What is no plain
-arithmetic over symbols and numbers is refused before.
+torch hands these strings to sympy, which takes out line breaks and evaluates the rest as Python.
+What is no plain arithmetic over symbols and numbers is refused before, and what is given to
+torch is written anew from what was checked.
 """
 
 from __future__ import annotations
@@ -33,13 +34,18 @@ _LARGEST_POWER = 8
 
 def is_safe_expression(text: str) -> bool:
     """Whether a symbolic size is only arithmetic over symbols such as s17 and numbers."""
+    return expression_written_anew(text) is not None
+
+
+def expression_written_anew(text: str) -> str | None:
+    """The same arithmetic in text of our own; None for what is more than arithmetic."""
     if len(text) > _LONGEST:
-        return False
+        return None
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return False
-    return _safe(tree.body)
+        return None
+    return ast.unparse(tree.body) if _safe(tree.body) else None
 
 
 def symbol_name(text: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, parser
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.conversion.intake import inspect_source
@@ -123,3 +123,18 @@ def test_a_window_that_does_not_fit_the_axes_is_refused_by_what_does_not_fit(
     error = _refusal(tmp_path, _model([node(operator, ["x"], ["y"], **attributes)]))
     assert error.reason is Reason.OPERATOR_UNSUPPORTED
     assert "does not fit 2 spatial axes" in error.message
+
+
+@pytest.mark.parametrize("ending", ["onnxtxt", "textproto", "prototxt", "json", "onnxjson"])
+def test_a_files_name_chooses_no_parser(tmp_path: Path, ending: str) -> None:
+    """ONNX's reader of text is recursive compiled code, which a deep file ends."""
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[4] x) => (float[4] y) {y = Relu(x)}'
+    assert parser.parse_model(text).graph.node
+    other, folder = tmp_path / "other", tmp_path / "folder"
+    for place, content in ((other, text.encode()), (folder, _model([node("Relu", ["x"], ["y"])]))):
+        place.mkdir()
+        (place / f"model.{ending}").write_bytes(content)
+    with pytest.raises(EdgeconvError) as caught:
+        inspect_source(other)
+    assert caught.value.reason is Reason.MODEL_UNREADABLE
+    assert inspect_source(folder).operators == {"Relu": 1}

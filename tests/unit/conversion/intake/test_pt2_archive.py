@@ -136,6 +136,10 @@ def test_values_in_another_member_are_unsafe(saved: bytes, tmp_path: Path) -> No
     ("target", "reason"),
     [
         ("torch.ops.aten.from_file.default", Reason.MODEL_UNSAFE),
+        ("torch.ops.aten.save.default", Reason.MODEL_UNSAFE),
+        ("torch.ops.aten.__init__.__getattribute__", Reason.OPERATOR_UNSUPPORTED),
+        ("torch.ops.aten.__class__.mro", Reason.OPERATOR_UNSUPPORTED),
+        ("torch.ops.aten.relu.__class__", Reason.OPERATOR_UNSUPPORTED),
         ("torch.ops.mylib.magic.default", Reason.OPERATOR_UNSUPPORTED),
         ("torch.load", Reason.OPERATOR_UNSUPPORTED),
         ("_operator.attrgetter", Reason.OPERATOR_UNSUPPORTED),

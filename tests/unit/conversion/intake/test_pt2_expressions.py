@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeconv.conversion.intake.pt2.expressions import is_safe_expression, symbol_name
+from edgeconv.conversion.intake.pt2.expressions import (
+    expression_written_anew,
+    is_safe_expression,
+    symbol_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +87,19 @@ def test_a_single_symbol_has_a_name_and_a_sum_has_none() -> None:
     assert symbol_name("Symbol('s17', positive=True, integer=True)") == "s17"
     assert symbol_name("s3") == "s3"
     assert symbol_name("s3 + 1") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("Symbol('s17', positive=True, integer=True)", None),
+        ("Mul(Integer(2), Symbol('s0', integer=True))", None),
+        # Where sympy takes the line break out, this is a name of the author's.
+        ("(not\ns1)", "not s1"),
+        ("Symbol('s1\\\n7')", "Symbol('s17')"),
+        ("s1 # open('/etc/passwd')", "s1"),
+        ("\uff531", "s1"),
+    ],
+)
+def test_what_torch_is_given_is_text_of_our_own(text: str, written: str | None) -> None:
+    assert expression_written_anew(text) == (written or text)
