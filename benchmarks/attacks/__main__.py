@@ -1,6 +1,6 @@
 """Programs that run code when they are loaded, and what gets out of a job's child.
 
-    python -m benchmarks.attacks                 seven routes into it, 40 escapes out of it
+    python -m benchmarks.attacks                 seven routes into it, 42 escapes out of it
     python -m benchmarks.attacks --route guards  one route
     python -m benchmarks.attacks --route deeds   what is left behind for the server alone
     python -m benchmarks.attacks --json FILE     every attempt

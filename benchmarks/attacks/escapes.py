@@ -28,6 +28,7 @@ READ_FD, WRITE_FD = (
 
 _PR_SET_PDEATHSIG = 1
 _F_SETSIG = 10
+_F_SETPIPE_SZ = 1031
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
 _PTRACE_SEIZE, _PTRACE_DETACH = 0x4206, 17
 _NOTHING_CHANGED = 0xFFFFFFFF
@@ -325,6 +326,23 @@ def share_memory_by_key(aim: Aim) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     made = _checked(library.shmget(0, ctypes.c_size_t(4096), 0o600))
     library.shmctl(made, 0, None)
+
+
+@_escape
+def hold_memory_as_a_file(aim: Aim) -> None:
+    held = os.memfd_create("held")
+    os.write(held, bytes(1 << 20))
+    os.close(held)
+
+
+@_escape
+def hold_memory_in_a_pipe(aim: Aim) -> None:
+    reader, writer = os.pipe()
+    try:
+        fcntl.fcntl(writer, _F_SETPIPE_SZ, 1 << 20)
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def _checked(result: int) -> int:

@@ -58,6 +58,8 @@ ESCAPES: dict[str, tuple[Gap, str]] = {
     "read_memory_by_call": (Gap.TRACING, BOTH),
     "ask_for_a_personality": (Gap.KERNEL, SECCOMP),
     "share_memory_by_key": (Gap.KERNEL, SECCOMP),
+    "hold_memory_as_a_file": (Gap.KERNEL, SECCOMP),
+    "hold_memory_in_a_pipe": (Gap.KERNEL, SECCOMP),
     # The last one: where it works, there is nobody left for another.
     "execute": (Gap.EXEC, BOTH),
 }

@@ -68,6 +68,7 @@ class Child:
         self._walls: Walls | None = None
         self._first_message = asyncio.Lock()
         self._drain = asyncio.create_task(self._drain_stderr())
+        self._last_signal = asyncio.create_task(self._end_group())
 
     @classmethod
     async def start(
@@ -251,14 +252,21 @@ class Child:
         self._beyond = EdgeconvError(Reason.LIMIT_EXCEEDED, f"It needed {words}.", limit=limit)
         self._signal()
 
+    async def _end_group(self) -> None:
+        """Ends what the child leaves behind, at once: later its number may be another's."""
+        await self._process.wait()
+        self._signal()
+
     def _signal(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     async def kill(self) -> None:
         """Ends the child and all its descendants, and waits until it is gone."""
-        self._signal()
+        if self.alive:
+            self._signal()
         await self._process.wait()
+        await asyncio.wait([self._last_signal])
         self._pipes.close()
         tasks = [task for task in (self._drain, self._watch) if task is not None]
         for task in tasks:

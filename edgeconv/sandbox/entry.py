@@ -22,6 +22,8 @@ from edgeconv.sandbox.limits import apply
 from edgeconv.sandbox.walls import LIMITS, Room, Walls
 
 _PR_SET_PDEATHSIG = 1
+_WHOM_TO_END = Path("/proc/self/oom_score_adj")
+_FIRST_OF_ALL = "1000"
 
 
 def main() -> None:
@@ -32,6 +34,10 @@ def main() -> None:
     # The parent may have died before the kernel was told to watch it.
     if os.getppid() != parent:
         os._exit(1)
+    # When the machine's memory runs out, it is this process that the kernel ends, and not its
+    # parent or a neighbour. Not every system has the file.
+    with suppress(OSError):
+        _WHOM_TO_END.write_text(_FIRST_OF_ALL)
     # What this process starts gets neither the channel nor files that others can read.
     os.set_inheritable(read_fd, False)
     os.set_inheritable(write_fd, False)

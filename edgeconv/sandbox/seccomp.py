@@ -26,7 +26,7 @@ _CLONE_FILES, _CLONE_THREAD = 0x400, 0x10000
 _CLOSE_RANGE_UNSHARE = 2
 _O_ACCMODE, _O_TRUNC = 0o3, 0o1000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SCHED_CORE = 1, 4, 62
-_F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
+_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETPIPE_SZ = 8, 10, 15, 1031
 _TIOCSTI, _FIOSETOWN, _SIOCSPGRP = 0x5412, 0x8901, 0x8902
 _FLAGS_OF_FILES = (0x40086602, 0x40046602, 0x401C5820)
 """FS_IOC_SETFLAGS, its form for 32 bits and FS_IOC_FSSETXATTR: "immutable" is such a flag."""
@@ -118,7 +118,8 @@ def _bodies(pid: int) -> dict[str, list[Instruction]]:
         # It dies with its parent, lets that one look at it, and shares no core by cookie.
         "prctl": _never(0, _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SCHED_CORE),
         # A file's owner gets a signal of one's choice whenever it becomes readable.
-        "fcntl": _never(1, _F_SETOWN, _F_SETSIG, _F_SETOWN_EX),
+        # What lies in a pipe is nobody's memory, and root may make one of 2 GiB.
+        "fcntl": _never(1, _F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETPIPE_SZ),
         "ioctl": _never(1, _TIOCSTI, _FIOSETOWN, _SIOCSPGRP, *_FLAGS_OF_FILES),
         "open": _no_truncation_by_readers(1),
         "openat": _no_truncation_by_readers(2),

@@ -348,3 +348,30 @@ async def gone(pid: int) -> None:
     """Waits until a process has ended."""
     watch = await asyncio.create_subprocess_exec("tail", f"--pid={pid}", "-f", "/dev/null")
     await asyncio.wait_for(watch.wait(), LIMIT_S)
+
+
+def test_a_child_that_has_ended_is_not_signalled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may belong to another child's group by then."""
+
+    async def use(child: Child) -> list[int]:
+        await child.send({"signal": "SIGKILL"})
+        with pytest.raises(EdgeconvError):
+            await child.receive()
+        signalled: list[int] = []
+        monkeypatch.setattr(os, "killpg", lambda group, number: signalled.append(group))
+        await child.kill()
+        return signalled
+
+    assert with_child(tmp_path, "die", use) == []
+
+
+def test_a_child_is_the_first_to_go_when_memory_runs_out(tmp_path: Path) -> None:
+    async def use(child: Child) -> str:
+        await child.walls()
+        return Path(f"/proc/{child.pid}/oom_score_adj").read_text().strip()
+
+    if not os.access("/proc/self/oom_score_adj", os.W_OK):
+        pytest.skip("the system has no such file that can be written")
+    assert with_child(tmp_path, "echo", use) == "1000"
