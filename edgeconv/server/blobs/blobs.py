@@ -39,7 +39,6 @@ RESERVE_BYTES = 64 * 1024 * 1024
 Touch = Callable[[PartRecord], None]
 
 _TOP = "sha256/"
-_OWNER = "database"
 
 
 class Blobs:
@@ -90,27 +89,6 @@ class Blobs:
     def touched_by(self, touch: Touch) -> Blobs:
         """The same blobs, where another one is told of what is stored."""
         return Blobs(self._store, touch, folder=self._folder, reserve_bytes=self._reserve_bytes)
-
-    def claim(self, database: str) -> None:
-        """Notes which database the blobs belong to; blocks.
-
-        Raises:
-            EdgeconvError: BLOBS_ELSEWHERE when they belong to another one.
-        """
-        with _disk_errors(self._folder, "noting whose blobs these are"):
-            with suppress(AlreadyExistsError):
-                obstore.put(self._store, _OWNER, database.encode(), mode="create")
-            found = bytes(obstore.get(self._store, _OWNER).bytes()).decode(errors="replace")
-        if found != database:
-            raise EdgeconvError(
-                Reason.BLOBS_ELSEWHERE,
-                f"The blobs{f' in {str(self._folder)!r}' if self._folder else ''} belong to"
-                " another database, so nothing of them is removed.",
-                fix="Give each database a folder of blobs of its own, and run `edgeconv gc` with"
-                " the server of the database that they belong to.",
-                found=found,
-                expected=database,
-            )
 
     def check_room(self, needed_bytes: int) -> None:
         """Refuses what will not fit, before it is sent; blocks.
