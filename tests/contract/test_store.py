@@ -273,10 +273,31 @@ def test_a_step_is_claimed_once_and_its_result_remembered(play: Play) -> None:
         output = StepOutput(files=_files(b"x"), facts={"a": [1]}, wall_ns=7)
         assert await steps.finish("k", "me", 1, output)
         assert "steps/k" in case.touched
-        assert await steps.claim("k", "prune", "me") == StepDone(output)
+        assert await steps.claim("k", "prune", "me") == StepDone(output, "me", 1)
         assert await steps.output("k") == output
-        await steps.forget("k")
+        await steps.forget("k", "me", 1)
         assert await steps.claim("k", "prune", "me") == StepClaim(2)
+
+    play(scenario)
+
+
+def test_a_result_that_was_made_again_is_not_forgotten_for_the_old_ones_sake(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        steps = case.store.steps
+        for name in ("me", "other"):
+            await case.store.executors.enter(name)
+        await steps.claim("k", "prune", "me")
+        await steps.finish("k", "me", 1, StepOutput(facts={"damaged": True}))
+        # Both find it damaged; the other one is slow, and it is made again meanwhile.
+        await steps.forget("k", "me", 1)
+        assert await steps.claim("k", "prune", "me") == StepClaim(2)
+        await steps.forget("k", "me", 1)
+        whole = StepOutput(facts={"damaged": False})
+        assert await steps.finish("k", "me", 2, whole)
+        await steps.forget("k", "me", 1)
+        # Tokens of another executor, or after retention, may be the same ones.
+        await steps.forget("k", "other", 2)
+        assert await steps.claim("k", "prune", "other") == StepDone(whole, "me", 2)
 
     play(scenario)
 
