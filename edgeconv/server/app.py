@@ -216,8 +216,10 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
     stack.push_async_callback(store.close)
     reached(CrashPoint.STORE_OPENED)
     place = settings.blobs or folder.blobs
-    await claim_folder(place, store.installation)
-    told = Blobs.local(place, store.retention.toucher(), reserve_bytes=settings.reserve_bytes)
+    mark = await claim_folder(place, store.installation)
+    told = Blobs.local(
+        place, store.retention.toucher(), reserve_bytes=settings.reserve_bytes, mark=mark
+    )
     patient = store.patient()
     blobs = told.touched_by(patient.retention.toucher())
     if folder.scratch.exists():

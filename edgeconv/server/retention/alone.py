@@ -67,8 +67,8 @@ async def _opened(state: Path, blobs_folder: Path | None) -> AsyncIterator[Colle
         store = await Store.open(database_url("", folder.database), touch=lambda topics: None)
         try:
             place = blobs_folder or folder.blobs
-            await claim_folder(place, store.installation)
-            blobs = Blobs.local(place, store.retention.toucher())
+            mark = await claim_folder(place, store.installation)
+            blobs = Blobs.local(place, store.retention.toucher(), mark=mark)
             yield Collector(store, blobs, folder.scratch, grace_ns=0)
         finally:
             await store.close()
