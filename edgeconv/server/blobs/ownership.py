@@ -14,6 +14,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.ids import new_id
 from edgeconv.server.store.installation import Installation
@@ -44,7 +45,7 @@ async def claim_folder(folder: Path, installation: Installation) -> Mark:
     Of servers that begin at once one makes the mark, and all of them look at that one.
 
     Raises:
-        EdgeconvError: BLOBS_ELSEWHERE, STATE_UNWRITABLE.
+        EdgeconvError: BLOBS_ELSEWHERE, STATE_UNWRITABLE, DISK_FULL.
     """
     database = await installation.identity()
     known = await installation.known_blobs()
@@ -118,6 +119,9 @@ def _marked(folder: Path, mark: Mark) -> Mark | None:
 
 
 def _unusable(folder: Path, error: OSError) -> EdgeconvError:
+    known = disk_error(error, folder, doing="marking the folder of blobs")
+    if known is not None and known.reason is Reason.DISK_FULL:
+        return known
     return EdgeconvError(
         Reason.STATE_UNWRITABLE,
         f"The folder of blobs {str(folder)!r} can't be used: {error.strerror or error}.",
