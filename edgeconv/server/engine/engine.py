@@ -30,11 +30,13 @@ class Standing:
     Attributes:
         executor: Who runs it or is to run it; "" while any executor may take it.
         outdated: Whether none that is as new as this one will take it off the queue.
+        lost: Whether it stands as this executor's and is not: the answer to its taking was lost.
     """
 
     job: Job
     executor: str
     outdated: bool = False
+    lost: bool = False
 
 
 RunJob = Callable[[Job], Awaitable[None]]
@@ -68,7 +70,7 @@ class Engine(Protocol):
         ...
 
     async def resume(self, jobs: Sequence[Job]) -> None:
-        """Queues what a dead executor left, in that order and in front of the others.
+        """Queues what a dead executor left or what was lost, in that order, before the others.
 
         What is queued, or runs on this executor, stays where it is. What stands as running on
         another one, or is queued for an older version, is taken from it.
