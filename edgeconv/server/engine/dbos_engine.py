@@ -30,6 +30,7 @@ from dbos import (
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.dbos_process import end, launch
 from edgeconv.server.engine.engine import Job, JobKind, RunJob, Standing
+from edgeconv.server.engine.lines import Lines
 from edgeconv.server.engine.places import Places, Turn
 from edgeconv.server.engine.recent import Recent
 from edgeconv.server.engine.unbegun import Unbegun
@@ -153,14 +154,9 @@ class DbosEngine:
             for row in await self._in_order()
         ]
 
-    async def ahead_of(self, job: Job) -> list[Job]:
+    async def lines(self) -> Lines:
         """As `Engine` says."""
-        rows = [row for row in await self._in_order() if _job_of(row).kind is job.kind]
-        queued = [_job_of(row) for row in rows if self._waits(row)]
-        if job not in queued:
-            return []
-        running = [_job_of(row) for row in rows if not self._waits(row)]
-        return [*running, *queued[: queued.index(job)]]
+        return Lines.of([(_job_of(row), self._waits(row)) for row in await self._in_order()])
 
     async def shutdown(self) -> None:
         """As `Engine` says."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from edgeconv.server.engine.lines import Lines
 
 
 class JobKind(StrEnum):
@@ -62,11 +65,8 @@ class Engine(Protocol):
         """All jobs that have not ended, on whatever executor, in the order they are begun."""
         ...
 
-    async def ahead_of(self, job: Job) -> list[Job]:
-        """What must begin or end before a queued job begins, in the order it was started.
-
-        Empty for a job that runs or is not known.
-        """
+    async def lines(self) -> Lines:
+        """What runs and what waits behind it; reads all that stands, as `standing` does."""
         ...
 
     async def resume(self, jobs: Sequence[Job]) -> None:
