@@ -55,15 +55,26 @@ def disk_error(
 
 
 def disk_full(
-    place: Path | None, *, doing: str = "", needed_bytes: int = 0, free_bytes: int | None = None
+    place: Path | None,
+    *,
+    doing: str = "",
+    needed_bytes: int = 0,
+    free_bytes: int | None = None,
+    reserve_bytes: int = 0,
 ) -> EdgeconvError:
-    """DISK_FULL, with what was needed and what is free where that is known."""
+    """DISK_FULL, with what was needed and what is free where that is known.
+
+    Args:
+        reserve_bytes: What is to stay free.
+    """
     free = free_at(place) if free_bytes is None and place is not None else free_bytes
     figures = []
     if needed_bytes:
         figures.append(f"{format_bytes(needed_bytes)} were needed")
     if free is not None:
         figures.append(f"{format_bytes(free)} are free")
+    if reserve_bytes:
+        figures.append(f"{format_bytes(reserve_bytes)} of the disk stay free for records")
     where = f" of {str(place)!r}" if place is not None else ""
     listed = f": {', '.join(figures)}" if figures else ""
     return EdgeconvError(

@@ -21,11 +21,13 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeconv.base.disk import disk_error
 from edgeconv.base.errors import EdgeconvError, Reason
+from edgeconv.base.ids import new_id
 from edgeconv.base.writable import nearest_place, why_unwritable
 
 _PROBES_S = 1.0
@@ -116,13 +118,18 @@ def read_endpoint(state: Path) -> Endpoint | None:
 
 
 def write_endpoint(state: Path, address: str, *, version: str) -> Endpoint:
-    """Tells clients on this machine where the server listens; the file appears whole."""
+    """Tells clients on this machine where the server listens; the file appears whole.
+
+    Raises:
+        EdgeconvError: DISK_FULL, DISK_FAILED.
+    """
     folder = StateFolder(state)
     text = json.dumps({"address": address, "pid": os.getpid(), "version": version})
-    folder.port.write_text(f"{address.rpartition(':')[2]}\n")
-    beside = folder.endpoint.with_suffix(".new")
-    beside.write_text(text + "\n")
-    beside.replace(folder.endpoint)
+    with _disk_errors(state):
+        folder.port.write_text(f"{address.rpartition(':')[2]}\n")
+        beside = folder.endpoint.with_suffix(".new")
+        beside.write_text(text + "\n")
+        beside.replace(folder.endpoint)
     return Endpoint(address, folder.token.read_text().strip())
 
 
@@ -140,13 +147,26 @@ def clear_endpoint(state: Path) -> None:
 
 
 def ensure_token(state: Path) -> str:
-    """The folder's token; made on first use, readable by its owner only."""
+    """The folder's token; made on first use, readable by its owner only.
+
+    For the process that holds the folder's lock.
+
+    Raises:
+        EdgeconvError: DISK_FULL, DISK_FAILED.
+    """
     path = StateFolder(state).token
-    with suppress(FileExistsError):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "w") as stream:
-            stream.write(secrets.token_urlsafe(32) + "\n")
-    return path.read_text().strip()
+    with _disk_errors(state):
+        if not path.exists():
+            # Whole or not at all: anybody can guess the beginning of a token.
+            beside = path.with_suffix(f".{new_id()}")
+            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            try:
+                with os.fdopen(fd, "w") as stream:
+                    stream.write(secrets.token_urlsafe(32) + "\n")
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
+        return path.read_text().strip()
 
 
 def make_state_folder(state: Path) -> None:
@@ -176,22 +196,33 @@ def locked(state: Path) -> Iterator[StateFolder]:
     """Makes the folder if needed and holds its lock, as a server does while it runs.
 
     Raises:
-        EdgeconvError: STATE_LOCKED with the process that holds it; STATE_UNWRITABLE.
+        EdgeconvError: STATE_LOCKED with the process that holds it; STATE_UNWRITABLE; DISK_FULL.
     """
     make_state_folder(state)
     folder = StateFolder(state)
-    fd = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with _disk_errors(state):
+        fd = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         _acquire(fd, folder.lock)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
-        clear_endpoint(state)
+        with _disk_errors(state):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, str(os.getpid()).encode(), 0)
+            clear_endpoint(state)
         try:
             yield folder
         finally:
             clear_endpoint(state)
     finally:
         os.close(fd)
+
+
+@contextmanager
+def _disk_errors(state: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        known = disk_error(error, state, doing="writing the state folder")
+        raise known or error from error
 
 
 def _acquire(fd: int, path: Path) -> None:

@@ -28,8 +28,9 @@ def model_files(model: Path, more: Sequence[Path] = ()) -> list[Path]:
     stands in the model's bytes and it has the form of a data file.
 
     Raises:
-        EdgeconvError: FIELD_INVALID for a path that is no file; MODEL_UNREADABLE for a model
-            that is seen to be none at once.
+        EdgeconvError: FIELD_INVALID for a path that is no file, and for a data file that is a
+            link out of the model's folder; MODEL_UNREADABLE for a model that is seen to be
+            none at once.
     """
     for path in (model, *more):
         _check_is_file(path, "model")
@@ -116,6 +117,9 @@ def _check_is_file(path: Path, field: str) -> None:
     raise EdgeconvError(
         Reason.FIELD_INVALID,
         f"{str(path)!r} is no regular file." if there else f"There is no file {str(path)!r}.",
+        fix="Name a file that can be read from its beginning more than once."
+        if there
+        else "Look at its path.",
         violations=[FieldViolation(field, "no regular file" if there else "no such file")],
         path=path,
     )
@@ -126,7 +130,27 @@ def _named_beside(model: Path) -> list[Path]:
     if not candidates:
         return []
     with model.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return [path for path in candidates if data.find(path.name.encode()) >= 0]
+        named = [path for path in candidates if data.find(path.name.encode()) >= 0]
+    for path in named:
+        _check_lies_with(model, path)
+    return named
+
+
+def _check_lies_with(model: Path, data: Path) -> None:
+    """Refuses a link that leads elsewhere than the model itself: who unpacks an archive and
+    converts what was in it must not send another file of theirs. Caches of downloads link both.
+    """
+    real = data.resolve()
+    if real.parent in (model.parent.resolve(), model.resolve().parent):
+        return
+    message = f"{str(data)!r} is a link to {str(real)!r}, which does not lie with the model."
+    raise EdgeconvError(
+        Reason.FIELD_INVALID,
+        message,
+        fix="If that file holds the model's values, put it, and no link, beside the model.",
+        violations=[FieldViolation("model", message)],
+        path=data,
+    )
 
 
 def _may_be_data(model: Path, path: Path) -> bool:

@@ -139,13 +139,17 @@ def waiting_reason(benchmark: BenchmarkRecord, fleet: Sequence[DeviceRecord]) ->
     selector = parse_selector(benchmark.device_selector)
     matching = [device for device in fleet if selector.matches(device)]
     if not matching:
-        return f"no registered device matches {benchmark.device_selector!r}"
+        return (
+            f"no registered device matches {benchmark.device_selector!r}; `edgeconv agent` on a"
+            " device registers it"
+        )
     able = [device for device in matching if runs_format(device, benchmark.format)]
     if not able:
         runtime = runtime_by_format(benchmark.format).title
         return f"no matching device has {runtime}, which runs {benchmark.format} files"
     if all(device.state == "offline" for device in able):
-        return f"offline: {', '.join(device.name for device in able)}"
+        names = ", ".join(device.name for device in able)
+        return f"offline: {names}; waits until `edgeconv agent` runs there again"
     up = [device for device in able if device.state != "offline"]
     if all(device.held for device in up):
         return "held back: " + ", ".join(f"{device.name} ({device.held})" for device in up)

@@ -8,11 +8,13 @@ FOLDER/disk is that disk. A scenario that ends without an error passes.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +192,32 @@ async def read_only_from_the_start(service: QuickService, disk: Path) -> None:
     assert str(other) in error.message, error
 
 
+async def full_from_the_start(service: QuickService, disk: Path) -> None:
+    """A server does not begin on a full disk, says why, and begins when there is room."""
+    assert "address" in _served(disk / "known")
+    ballast = fill(disk, leave=0)
+    for name in ("known", "new"):
+        told = _served(disk / name)["error"]
+        assert (told["reason"], str(disk / name) in told["message"]) == ("DISK_FULL", True), told
+    ballast.unlink()
+    assert "address" in _served(disk / "new")
+
+
+def _served(state: Path) -> dict[str, Any]:
+    """What a server of its own says first; it is ended then."""
+    command = [sys.executable, "-m", "edgeconv", "serve", "--state", str(state), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            with suppress(ValueError):
+                found: dict[str, Any] = json.loads(said)
+                process.terminate()
+                return found
+    raise AssertionError(f"the server said {said!r}")
+
+
 def _mount_read_only(folder: Path) -> None:
     subprocess.run(["mount", "--bind", folder, folder], check=True)
     subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
@@ -210,7 +238,16 @@ async def collecting(service: QuickService, disk: Path) -> None:
 
 SCENARIOS: dict[str, Work] = {
     work.__name__: work
-    for work in (upload, blob, child, database, read_only, read_only_from_the_start, collecting)
+    for work in (
+        upload,
+        blob,
+        child,
+        database,
+        read_only,
+        read_only_from_the_start,
+        full_from_the_start,
+        collecting,
+    )
 }
 
 

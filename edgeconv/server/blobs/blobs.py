@@ -122,7 +122,7 @@ class Blobs:
         if free is not None and free < needed_bytes + self._reserve_bytes:
             raise disk_full(
                 self._folder, doing="storing a blob", needed_bytes=needed_bytes,
-                free_bytes=max(0, free - self._reserve_bytes),
+                free_bytes=free, reserve_bytes=self._reserve_bytes,
             )  # fmt: skip
 
     async def put(self, part: PartRecord, chunks: AsyncIterator[bytes]) -> None:

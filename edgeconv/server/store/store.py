@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import sqlalchemy as sa
 
 from edgeconv.base.clock import Clock
+from edgeconv.base.disk import disk_full, free_at
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.quantities import NS_PER_S
 from edgeconv.server.store.connections import TimeLimits
@@ -27,6 +29,8 @@ from edgeconv.server.store.senders import Senders
 from edgeconv.server.store.stamps import Stamps
 from edgeconv.server.store.steps import Steps
 from edgeconv.server.store.urls import shown
+
+_LEAST_FREE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -122,11 +126,23 @@ def _unopened(engine: sa.Engine, error: sa.exc.SQLAlchemyError) -> BaseException
     if outage is None:
         return error
     told = outage.told()
+    if told.reason is Reason.DISK_FULL or _is_on_full_disk(engine.url):
+        place = Path(engine.url.database or "").parent
+        return disk_full(place, doing=f"opening the database {shown(engine.url)}")
     return EdgeconvError(
         told.reason,
         f"The database {shown(engine.url)} can't be used: {outage.detail}.",
-        fix="Look whether it runs, and whether its address and the right to use it are as given."
+        fix="Look whether it runs and was created, and whether its address and the right to use"
+        " it are as given."
         if told.reason is Reason.DATABASE_UNAVAILABLE
         else "Give the right to write there, or make room.",
         database=shown(engine.url),
     )
+
+
+def _is_on_full_disk(url: sa.URL) -> bool:
+    """SQLite does not say so when it can't make room for what it shares with other processes."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    free = free_at(Path(url.database))
+    return free is not None and free < _LEAST_FREE_BYTES

@@ -56,6 +56,10 @@ def test_the_place_and_the_figures_are_told(tmp_path: Path) -> None:
     assert told.message == (
         f"Storing a blob failed: the disk of '{place}' is full: 3 MiB were needed, 1 MiB are free."
     )
+    kept = disk_full(place, needed_bytes=9, free_bytes=2**20, reserve_bytes=2**26)
+    assert kept.message.endswith(
+        "is full: 9 B were needed, 1 MiB are free, 64 MiB of the disk stay free for records."
+    )
     assert told.metadata == {
         "place": str(place), "needed_bytes": str(3 * 2**20), "free_bytes": str(2**20),
     }  # fmt: skip

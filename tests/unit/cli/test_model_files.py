@@ -34,6 +34,32 @@ def test_external_data_comes_with_its_model(tmp_path: Path, location: str) -> No
     assert model_files(model) == [model, tmp_path / location]
 
 
+def test_a_link_to_data_that_does_not_lie_with_the_model_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"of the user")
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    model = _write(folder / "net.onnx", "net.onnx.data")
+    (folder / "net.onnx.data").unlink()
+    (folder / "net.onnx.data").symlink_to("../secret")
+    with pytest.raises(EdgeconvError, match="does not lie with the model") as caught:
+        model_files(model)
+    assert caught.value.reason is Reason.FIELD_INVALID
+    assert str(secret) in caught.value.message
+
+
+def test_a_cache_that_links_both_the_model_and_its_data_is_taken(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
+    for folder in (blobs, snapshot):
+        folder.mkdir()
+    _write(blobs / "net.onnx", "net.onnx.data").rename(blobs / "a1")
+    (blobs / "net.onnx.data").rename(blobs / "b2")
+    (snapshot / "net.onnx").symlink_to("../blobs/a1")
+    (snapshot / "net.onnx.data").symlink_to("../blobs/b2")
+    model = snapshot / "net.onnx"
+    assert model_files(model) == [model, snapshot / "net.onnx.data"]
+
+
 def test_a_model_without_data_is_alone(tmp_path: Path) -> None:
     model = tmp_path / "net.pt2"
     model.write_bytes(b"PK\x03\x04 net.pt2.data")
