@@ -96,4 +96,9 @@ def convert(
         print_table(result, terminal.out)
         if folder.exists() and result.state in ("succeeded", "partly_succeeded"):
             terminal.print(f"Files and report: {folder / 'report.html'}")
+        elif any(variant.state == "verified" for variant in result.variants):
+            words = (
+                f"No files were written; `edgeconv jobs download {result.name}` gets what there is."
+            )
+            terminal.say(words, style="yellow")
     context.exit(exit_code_of(result))

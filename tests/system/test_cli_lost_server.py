@@ -114,6 +114,9 @@ def test_a_lost_server_is_said_and_the_watch_goes_on_without_repeats(
     assert "fp32.onnx  verified" in said
     assert "verified" not in after
     assert "Measuring" not in after
+    assert f"No files were written; `edgeconv jobs download {job['name']}`" in " ".join(
+        after.split()
+    )
 
 
 def test_when_patience_ends_it_is_an_error_that_names_how_to_go_on(
