@@ -260,6 +260,29 @@ def test_the_same_call_makes_one_thing(play: Play) -> None:
     play(scenario)
 
 
+def test_the_same_call_gives_nothing_that_was_deleted_and_makes_nothing_anew(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        models, datasets = case.store.models, case.store.datasets
+        first, second = Request("local", "id-1", "f"), Request("local", "id-2", "f")
+        await models.create("m", _files(b"x"), first)
+        await models.delete("m", 1)
+        await datasets.create("d", _files(b"x", "d.npz"), "", second)
+        await datasets.delete("d")
+        for call, name in (
+            (models.create("m", _files(b"x"), first), "models/m/versions/1"),
+            (datasets.create("d", _files(b"x", "d.npz"), "", second), "datasets/d"),
+        ):
+            with pytest.raises(EdgeconvError, match="deleted since") as caught:
+                await call
+            assert caught.value.reason is Reason.NOT_FOUND
+            assert caught.value.metadata["name"] == name
+        assert await models.get("m", None) is None
+        assert (await models.create("m", _files(b"x"), ANYONE))[1]
+        assert (await datasets.create("d", _files(b"x", "d.npz"), "", ANYONE))[1]
+
+    play(scenario)
+
+
 # Steps.
 
 
