@@ -7,9 +7,11 @@
 Servers die by SIGKILL at named points, at any point that comes as the nth, and after random
 times, while jobs come that share steps, fail, are cancelled and are measured. In the end
 outputs are compared, not states: those of each job and each step are held against what a server
-makes that nobody disturbs. On PostgreSQL two servers are up, one of them is killed, and the
-other goes on; in the end one is stopped for longer than it may be silent, and what it
-then says comes too late.
+makes that nobody disturbs, and the bytes of all that anything refers to are read: uploads,
+datasets, results, artifacts and raw samples. On PostgreSQL two servers are up, one of them is
+killed, and the other goes on; at every third kill all connections to the database are cut, too,
+while jobs run. In the end one is stopped for longer than it may be silent, and what it then says
+comes too late.
 
 It works in rounds, each on a store of its own. What a round gave is kept in a file, so that a
 second call goes on where the first one ended. The exit status is 1 when anything was wrong.
@@ -82,6 +84,9 @@ class Progress:
         elsewhere_s: From deaths until work went on.
         kills_s: What each kill took.
         compared_s: What it took to do all jobs once more, undisturbed, and to compare.
+        cuts: How often all connections to the database were cut; they do not count as kills.
+        connections: How many those were.
+        blobs: Blobs that something refers to, all read in the end of each round.
         late: What came of a server that was stopped for too long; empty when not yet tried.
     """
 
@@ -99,6 +104,9 @@ class Progress:
     kills_s: list[float] = field(default_factory=list)
     compared_s: float = 0.0
     wall_s: float = 0.0
+    cuts: int = 0
+    connections: int = 0
+    blobs: int = 0
     late: str = ""
 
     @classmethod
@@ -136,6 +144,9 @@ class Progress:
             self.kills += len(outcome.deaths)
         self.jobs += len(outcome.jobs)
         self.steps += sum(row["state"] == "done" for row in outcome.stored.steps)
+        self.cuts += len(outcome.cuts)
+        self.connections += sum(outcome.cuts)
+        self.blobs += outcome.held
         self.elsewhere_s += outcome.elsewhere_s
         self.kills_s += outcome.kills_s
         self.compared_s += round_.compared_s
@@ -252,6 +263,7 @@ def tables(progress: Progress) -> tuple[list[Table], bool]:
     figures.add_row("kills over real conversions", str(progress.real), "")
     figures.add_row("jobs, all compared", str(progress.jobs), "")
     figures.add_row("results of steps", str(progress.steps), "")
+    figures.add_row("blobs that something refers to, all read", str(progress.blobs), "")
     figures.add_row("seconds a kill, median", _median(progress.kills_s), "")
     figures.add_row("seconds a kill, all in all", _a_kill(progress, progress.wall_s), "")
     figures.add_row("of these for the comparison", _a_kill(progress, progress.compared_s), "")
@@ -272,6 +284,8 @@ def tables(progress: Progress) -> tuple[list[Table], bool]:
     if progress.database == "postgresql":
         right = progress.late.startswith("refused")
         held = held and right
+        words = f"{progress.cuts}, of {progress.connections} connections in all"
+        figures.add_row("times that all connections were cut", words, "")
         figures.add_row("a stopped server's late word", progress.late, "held" if right else "WRONG")
     return [hits, figures], held
 

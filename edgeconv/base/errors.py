@@ -105,7 +105,7 @@ class Reason(Enum):
     )
     BLOBS_ELSEWHERE = (
         Status.FAILED_PRECONDITION,
-        "The folder of blobs is not the one that the database's files lie in.",
+        "The folder of blobs is another database's, or not the one that this one's files lie in.",
     )
     OUTPUT_UNWRITABLE = (Status.FAILED_PRECONDITION, "The place for the result can't be written.")
     SERVER_UNREACHABLE = (Status.UNAVAILABLE, "No server answers at the address.")

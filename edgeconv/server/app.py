@@ -33,7 +33,7 @@ from edgeconv.sandbox.probe import walls_here
 from edgeconv.sandbox.walls import Room
 from edgeconv.server.allocator import give_back_what_is_freed
 from edgeconv.server.blobs.blobs import RESERVE_BYTES, Blobs
-from edgeconv.server.blobs.identity import check_identity, identity_of
+from edgeconv.server.blobs.ownership import claim_folder
 from edgeconv.server.changes import QUEUE, Changes
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.bounded import BoundedEngine
@@ -215,9 +215,11 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
     )
     stack.push_async_callback(store.close)
     reached(CrashPoint.STORE_OPENED)
-    place = await _blobs_folder(settings, folder, store)
-
-    told = Blobs.local(place, store.retention.toucher(), reserve_bytes=settings.reserve_bytes)
+    place = settings.blobs or folder.blobs
+    mark = await claim_folder(place, store.installation)
+    told = Blobs.local(
+        place, store.retention.toucher(), reserve_bytes=settings.reserve_bytes, mark=mark
+    )
     patient = store.patient()
     blobs = told.touched_by(patient.retention.toucher())
     if folder.scratch.exists():
@@ -243,15 +245,6 @@ async def _open(settings: ServerSettings, folder: StateFolder, stack: AsyncExitS
         cpu_class=cpu_class(),
     )
     return _Kept(store, told, tools)
-
-
-async def _blobs_folder(settings: ServerSettings, folder: StateFolder, store: Store) -> Path:
-    """Where blobs lie, which belongs to the database that knows them."""
-    place = settings.blobs or folder.blobs
-    if settings.database or settings.blobs:
-        found = await asyncio.to_thread(identity_of, place)
-        check_identity(place, found, await store.installation.blobs(found))
-    return place
 
 
 async def _open_engine(

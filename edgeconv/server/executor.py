@@ -50,12 +50,13 @@ def repairs(
         unfinished: In the order to be done.
 
     Returns:
-        `resume` is what a dead executor left, or what waits for one of an older version;
+        `resume` is what a dead executor left, what waits for one of an older version, or what
+        was lost between a queue and its start;
         `cancel` is what it left that has ended without it; `start` is what no one knows: a job
         whose call was broken off between its commit and its start, a dataset that waited for
         its model.
     """
-    left = {each.job for each in standing if each.executor in dead or each.outdated}
+    left = {each.job for each in standing if each.executor in dead or each.outdated or each.lost}
     known = {each.job for each in standing}
     return Repairs(
         cancel=sorted(left.difference(unfinished), key=lambda job: job.resource),

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.bench.record import decode
@@ -23,6 +23,16 @@ from edgeconv.server.result_arrays import count_samples, read_arrays
 from edgeconv.server.store.store import Store
 
 _LOG = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+_COMES_AGAIN = frozenset(
+    {
+        Reason.DATABASE_UNAVAILABLE, Reason.STATE_UNWRITABLE, Reason.DISK_FULL,
+        Reason.DISK_FAILED,
+    }
+)  # fmt: skip
+"""Troubles of the server that pass; the agent keeps its result until it is taken."""
 
 OUTPUTS_FILE = "outputs.npz"
 """What the reference writes for the source, and each verification for its artifact."""
@@ -55,10 +65,17 @@ class LeaseOutcome:
 async def take_outcome(
     store: Store, blobs: Blobs, benchmark: str, token: int, outcome: LeaseOutcome
 ) -> bool:
-    """Ends a benchmark, or gives it back to the queue; False when its lease was lost."""
+    """Ends a benchmark, or gives it back to the queue; False when its lease was lost.
+
+    Raises:
+        EdgeconvError: DATABASE_UNAVAILABLE, STATE_UNWRITABLE, DISK_FULL, DISK_FAILED: the lease
+            stands, and the agent is to come again with what it measured.
+    """
     try:
         record = await store.fleet.check_lease(benchmark, token)
-    except EdgeconvError:
+    except EdgeconvError as error:
+        if error.reason is not Reason.LEASE_LOST:
+            raise
         return False
     if outcome.error is not None:
         return await store.fleet.fail(benchmark, token, outcome.owner, outcome.error)
@@ -72,14 +89,16 @@ async def take_outcome(
         host = await _host_run(store, record)
         summary = await asyncio.to_thread(_sum_up, blobs, samples, outputs, host, record)
     except EdgeconvError as error:
+        if error.reason in _COMES_AGAIN:
+            raise
         owner: FailureOwner = "device" if error.reason is Reason.DEVICE_FAILED else "infrastructure"
         return await store.fleet.fail(benchmark, token, owner, error)
     except Exception:
-        # A record or an npz can be malformed in ways that no check foresees; that ends
-        # this attempt, not the agent's call.
-        _LOG.exception("the result of benchmarks/%s can't be read", benchmark)
-        fault = EdgeconvError(Reason.DEVICE_FAILED, "The device's result can't be read.")
-        return await store.fleet.fail(benchmark, token, "device", fault)
+        # What the device sent is not at fault here, see `_judged`. It ends this attempt, not
+        # the agent's call: that would come again with the same for ever.
+        _LOG.exception("the result of benchmarks/%s could not be summed up", benchmark)
+        fault = EdgeconvError(Reason.INTERNAL, "The server could not sum up the result.")
+        return await store.fleet.fail(benchmark, token, "infrastructure", fault)
     return await store.fleet.succeed(
         benchmark, token, summary,
         record_digest=outcome.record_digest,
@@ -110,20 +129,27 @@ def _sum_up(
     host: HostRun | None,
     benchmark: BenchmarkRecord,
 ) -> BenchmarkSummary:
-    """The summary; outputs that were not sent leave it without the device's agreement."""
-    summary = summarize(decode(blobs.read_whole(record)))
+    """The summary; outputs that were not sent leave it without the device's agreement.
+
+    Raises:
+        EdgeconvError: DEVICE_FAILED, LIMIT_EXCEEDED; BLOB_DAMAGED.
+    """
+    data = blobs.read_whole(record)
+    summary = _judged(lambda: summarize(decode(data)))
     if outputs is None or benchmark.samples is None or benchmark.outputs is None:
         return summary
     got = blobs.read_whole(outputs)
-    snr_db, argmax = compare_outputs(
-        blobs.read_whole(benchmark.outputs),
-        got,
-        count_samples(blobs.read_whole(benchmark.samples)),
-    )
+    source = blobs.read_whole(benchmark.outputs)
+    sent = count_samples(blobs.read_whole(benchmark.samples))
+    snr_db, argmax = _judged(lambda: compare_outputs(source, got, sent))
     told: tuple[str, ...] = (_NOT_KEPT,)
     if host is not None:
-        own = read_arrays(blobs.read_whole(host.outputs), rows=count_samples(got))
-        told = compare_with_host(own, dict(read_arrays(got)), host.options)
+        options, own = host.options, blobs.read_whole(host.outputs)
+        told = _judged(
+            lambda: compare_with_host(
+                read_arrays(own, rows=count_samples(got)), dict(read_arrays(got)), options
+            )
+        )
     return summary.model_copy(
         update={
             "device_snr_db": snr_db,
@@ -131,6 +157,22 @@ def _sum_up(
             "device_doubts": told,
         }
     )
+
+
+def _judged(judge: Callable[[], R]) -> R:
+    """What is found of bytes that a device sent; those of the server were held against a digest.
+
+    Raises:
+        EdgeconvError: as `judge`; DEVICE_FAILED when the bytes can't be read.
+    """
+    try:
+        return judge()
+    except (EdgeconvError, OSError, MemoryError):
+        raise
+    except Exception as fault:
+        # A record or an npz can be malformed in ways that no check foresees.
+        _LOG.warning("what a device sent can't be read", exc_info=fault)
+        raise EdgeconvError(Reason.DEVICE_FAILED, "The device's result can't be read.") from fault
 
 
 def compare_outputs(

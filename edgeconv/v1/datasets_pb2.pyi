@@ -137,7 +137,9 @@ class CreateDatasetRequest(_message.Message):
     model_version: _builtins.str
     """A model version to check names, dtypes and shapes against; may be empty."""
     request_id: _builtins.str
-    """A UUID; the same call with the same id gives the same dataset."""
+    """A UUID; the same call with the same id gives the same dataset, or NOT_FOUND when that has
+    been deleted since.
+    """
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[_files_pb2.File]:
         """One npz file, with all its parts already sent."""

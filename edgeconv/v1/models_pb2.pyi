@@ -281,7 +281,9 @@ class CreateModelVersionRequest(_message.Message):
     model: _builtins.str
     """"models/{model}": lower-case letters, digits, "-", "_" and ".", 1 to 63 of them."""
     request_id: _builtins.str
-    """A UUID; the same call with the same id gives the same version."""
+    """A UUID; the same call with the same id gives the same version, or NOT_FOUND when that has
+    been deleted since.
+    """
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[_files_pb2.File]:
         """The files, with all their parts already sent."""

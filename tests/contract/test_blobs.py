@@ -313,15 +313,6 @@ def test_what_a_write_left_that_was_broken_off_is_told_by_its_age(tmp_path: Path
     assert blobs.sizes() == {file.digest: 3}
 
 
-def test_blobs_belong_to_one_database(place: Place) -> None:
-    place.blobs.claim("one")
-    place.blobs.claim("one")
-    with pytest.raises(EdgeconvError) as caught:
-        place.blobs.claim("other")
-    assert caught.value.reason is Reason.BLOBS_ELSEWHERE
-    assert place.blobs.sizes() == {}
-
-
 def test_whoever_stores_a_blob_touches_it_before(tmp_path: Path) -> None:
     touched: list[tuple[str, bool]] = []
     blobs = Blobs.local(

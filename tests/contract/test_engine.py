@@ -475,12 +475,14 @@ def test_what_is_ahead_of_a_queued_job_is_told(make: Make) -> None:
         for name in "abc":
             await engine.start(_job(name))
         await work.until("a began")
-        assert await engine.ahead_of(_job("c")) == [_job("a"), _job("b")]
-        assert await engine.ahead_of(_job("a")) == []
-        assert await engine.ahead_of(_job("nobody")) == []
+        lines = await engine.lines()
+        assert lines.ahead_of(_job("c")) == [_job("a"), _job("b")]
+        assert lines.ahead_of(_job("a")) == []
+        assert lines.ahead_of(_job("nobody")) == []
+        assert (lines.knows(_job("a")), lines.knows(_job("nobody"))) == (True, False)
         work.let("a")
         await work.until("b began")
-        assert await engine.ahead_of(_job("c")) == [_job("b")]
+        assert (await engine.lines()).ahead_of(_job("c")) == [_job("b")]
         await engine.shutdown()
 
     asyncio.run(scenario())

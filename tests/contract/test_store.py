@@ -260,6 +260,29 @@ def test_the_same_call_makes_one_thing(play: Play) -> None:
     play(scenario)
 
 
+def test_the_same_call_gives_nothing_that_was_deleted_and_makes_nothing_anew(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        models, datasets = case.store.models, case.store.datasets
+        first, second = Request("local", "id-1", "f"), Request("local", "id-2", "f")
+        await models.create("m", _files(b"x"), first)
+        await models.delete("m", 1)
+        await datasets.create("d", _files(b"x", "d.npz"), "", second)
+        await datasets.delete("d")
+        for call, name in (
+            (models.create("m", _files(b"x"), first), "models/m/versions/1"),
+            (datasets.create("d", _files(b"x", "d.npz"), "", second), "datasets/d"),
+        ):
+            with pytest.raises(EdgeconvError, match="deleted since") as caught:
+                await call
+            assert caught.value.reason is Reason.NOT_FOUND
+            assert caught.value.metadata["name"] == name
+        assert await models.get("m", None) is None
+        assert (await models.create("m", _files(b"x"), ANYONE))[1]
+        assert (await datasets.create("d", _files(b"x", "d.npz"), "", ANYONE))[1]
+
+    play(scenario)
+
+
 # Steps.
 
 
@@ -273,10 +296,31 @@ def test_a_step_is_claimed_once_and_its_result_remembered(play: Play) -> None:
         output = StepOutput(files=_files(b"x"), facts={"a": [1]}, wall_ns=7)
         assert await steps.finish("k", "me", 1, output)
         assert "steps/k" in case.touched
-        assert await steps.claim("k", "prune", "me") == StepDone(output)
+        assert await steps.claim("k", "prune", "me") == StepDone(output, "me", 1)
         assert await steps.output("k") == output
-        await steps.forget("k")
+        await steps.forget("k", "me", 1)
         assert await steps.claim("k", "prune", "me") == StepClaim(2)
+
+    play(scenario)
+
+
+def test_a_result_that_was_made_again_is_not_forgotten_for_the_old_ones_sake(play: Play) -> None:
+    async def scenario(case: Case) -> None:
+        steps = case.store.steps
+        for name in ("me", "other"):
+            await case.store.executors.enter(name)
+        await steps.claim("k", "prune", "me")
+        await steps.finish("k", "me", 1, StepOutput(facts={"damaged": True}))
+        # Both find it damaged; the other one is slow, and it is made again meanwhile.
+        await steps.forget("k", "me", 1)
+        assert await steps.claim("k", "prune", "me") == StepClaim(2)
+        await steps.forget("k", "me", 1)
+        whole = StepOutput(facts={"damaged": False})
+        assert await steps.finish("k", "me", 2, whole)
+        await steps.forget("k", "me", 1)
+        # Tokens of another executor, or after retention, may be the same ones.
+        await steps.forget("k", "other", 2)
+        assert await steps.claim("k", "prune", "other") == StepDone(whole, "me", 2)
 
     play(scenario)
 

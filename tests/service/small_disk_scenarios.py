@@ -203,9 +203,21 @@ async def full_from_the_start(service: QuickService, disk: Path) -> None:
     assert "address" in _served(disk / "new")
 
 
-def _served(state: Path) -> dict[str, Any]:
+async def blobs_full_from_the_start(service: QuickService, disk: Path) -> None:
+    """A server does not begin with a folder of blobs that it can't mark, and leaves nothing."""
+    ballast = fill(disk, leave=0)
+    other, blobs = service.folder.parent / "other", disk / "blobs"
+    words = ("--blobs", str(blobs))
+    told = _served(other, *words)["error"]
+    assert (told["reason"], str(blobs) in told["message"]) == ("DISK_FULL", True), told
+    ballast.unlink()
+    assert "address" in _served(other, *words)
+    assert [path.name for path in blobs.iterdir()] == ["identity"]
+
+
+def _served(state: Path, *words: str) -> dict[str, Any]:
     """What a server of its own says first; it is ended then."""
-    command = [sys.executable, "-m", "edgeconv", "serve", "--state", str(state), "--json"]
+    command = [sys.executable, "-m", "edgeconv", "serve", "--state", str(state), "--json", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = ""
@@ -246,6 +258,7 @@ SCENARIOS: dict[str, Work] = {
         read_only,
         read_only_from_the_start,
         full_from_the_start,
+        blobs_full_from_the_start,
         collecting,
     )
 }

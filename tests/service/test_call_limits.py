@@ -444,6 +444,40 @@ def test_a_call_that_waits_for_the_database_ends_in_time(play: Play) -> None:
     play(CallLimits(call_s=0.5), scenario)
 
 
+def test_collections_and_checks_take_as_long_as_they_need_and_say_how_far_they_are(
+    play: Play,
+) -> None:
+    async def scenario(service: QuickService) -> None:
+        told: dict[str, int] = {"collected": 0, "checked": 0}
+        later = asyncio.Event()
+
+        def tell(what: str) -> Callable[[int, int], None]:
+            def note(done: int, total: int) -> None:
+                told[what] += 1
+                # Each half second: longer than the call's limit by far.
+                if min(told.values()) >= 3:
+                    later.set()
+
+            return note
+
+        with sqlite3.connect(
+            service.folder / "state" / "edgeconv.db", isolation_level=None
+        ) as other:
+            other.execute("BEGIN IMMEDIATE")
+            calls = asyncio.gather(
+                service.client.collect_garbage(progress=tell("collected")),
+                service.client.check_blobs(progress=tell("checked")),
+            )
+            waits = asyncio.create_task(later.wait())
+            await asyncio.wait({calls, waits}, return_when=asyncio.FIRST_COMPLETED)
+            waits.cancel()
+            other.execute("ROLLBACK")
+        collected, checked = await calls
+        assert (collected.leftovers, checked.blobs) == (0, 0)
+
+    play(CallLimits(call_s=0.5), scenario)
+
+
 def test_connections_that_say_nothing_take_no_more_than_there_are(play: Play) -> None:
     async def scenario(service: QuickService) -> None:
         host, _, port = service.endpoint.address.rpartition(":")

@@ -18,6 +18,7 @@ from edgeconv.bench.record import decode, encode
 from edgeconv.results.status import from_status
 from edgeconv.results.wire import job_result
 from edgeconv.server.blobs.blobs import Blobs
+from edgeconv.server.retention.alone import check_alone, collect_alone
 from edgeconv.server.retention.collector import Collector, Outcome
 from edgeconv.server.retention.sweep import RetentionSettings
 from edgeconv.server.store.store import Store
@@ -424,23 +425,44 @@ def test_leftovers_of_dead_children_and_writes_go_and_live_ones_stay(tmp_path: P
     asyncio.run(scenario())
 
 
-def test_blobs_of_another_database_are_left_alone(play: Play, tmp_path: Path) -> None:
-    async def scenario(service: QuickService) -> None:
-        await service.model()
-        await service.client.collect_garbage()
-        before = stored(tmp_path)
-        # An empty database refers to nothing, so all of it would go.
-        other = await Store.open(f"sqlite:///{tmp_path / 'other.db'}", touch=lambda topics: None)
-        blobs = Blobs.local(tmp_path / "state" / "blobs", other.retention.toucher())
-        try:
+@pytest.mark.parametrize("running", [True, False])
+def test_another_database_never_begins_on_these_blobs(running: bool, tmp_path: Path) -> None:
+    async def other_ways_in(place: Path) -> None:
+        ways: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            lambda: _begin(tmp_path / "new", place),
+            lambda: _begin(tmp_path / "fresh", place),
+            lambda: _collect_alone(tmp_path / "fresh" / "state", place),
+        ]
+        for way in ways:
             with pytest.raises(EdgeconvError) as caught:
-                await Collector(other, blobs, tmp_path / "none", grace_ns=0).collect()
-        finally:
-            await other.close()
-        assert caught.value.reason is Reason.BLOBS_ELSEWHERE
-        assert stored(tmp_path) == before
+                await way()
+            assert caught.value.reason is Reason.BLOBS_ELSEWHERE
+            assert "belongs to the database" in caught.value.message
 
-    play(scenario)
+    async def scenario() -> None:
+        # A database that knows nothing of the blobs: all would go.
+        await _begin(tmp_path / "fresh", tmp_path / "fresh" / "state" / "blobs")
+        async with quick_service(tmp_path) as service:
+            await service.model()
+            if running:
+                await other_ways_in(tmp_path / "state" / "blobs")
+        if not running:
+            await other_ways_in(tmp_path / "state" / "blobs")
+        assert not (await check_alone(tmp_path / "state", None)).damaged
+        assert len(stored(tmp_path)) == 1
+
+    asyncio.run(scenario())
+
+
+async def _begin(folder: Path, blobs: Path) -> None:
+    async with quick_service(folder, blobs=blobs):
+        pass
+
+
+async def _collect_alone(state: Path, blobs: Path) -> None:
+    await collect_alone(
+        state, blobs, older_than_ns=0, cap_bytes=0, dry_run=False, tell=lambda done, total: None
+    )
 
 
 def test_negative_bounds_are_refused(play: Play) -> None:

@@ -114,6 +114,7 @@ def test_a_server_that_cannot_see_the_databases_files_is_refused(
         assert identity == caught.value.metadata["expected"]
         assert str(tmp_path / "b" / "blobs") in caught.value.message
         # As the error says, for a folder that was lost.
+        (tmp_path / "b" / "blobs").mkdir()
         (tmp_path / "b" / "blobs" / "identity").write_text(identity)
         async with running_server(ServerSettings(tmp_path / "b", database=database)):
             pass

@@ -24,6 +24,7 @@ from edgeconv.base.digests import digest_bytes, is_digest
 from edgeconv.base.disk import disk_error, disk_full
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.server.blobs.aside import put_aside, remove_damaged
+from edgeconv.server.blobs.ownership import Mark, check_still_there
 from edgeconv.server.blobs.part_checks import PartCheck, check_digest, counted, damaged
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.records import FileRecord, PartRecord
@@ -39,7 +40,6 @@ RESERVE_BYTES = 64 * 1024 * 1024
 Touch = Callable[[PartRecord], None]
 
 _TOP = "sha256/"
-_OWNER = "database"
 
 
 class Blobs:
@@ -52,6 +52,8 @@ class Blobs:
         folder: Where they lie, when that is on this machine.
         reserve_bytes: What stays free on that disk: blobs are refused sooner than rows, so
             that what a full disk did can still be written down.
+        mark: What is written in the folder. Before a blob is stored, or told as missing, it is
+            looked for: where a mount was lost, what lies below it knows nothing.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Blobs:
         *,
         folder: Path | None = None,
         reserve_bytes: int = 0,
+        mark: Mark | None = None,
     ) -> None:
         self._store = store
         self._touch = touch
         self._folder = folder
         self._reserve_bytes = reserve_bytes
+        self._mark = mark
         # The digests of a few large files would take all threads, and others need them, too.
         self._digesting = asyncio.Semaphore(_DIGESTS_AT_ONCE)
 
@@ -76,6 +80,7 @@ class Blobs:
         touch: Touch = lambda part: None,
         *,
         reserve_bytes: int = RESERVE_BYTES,
+        mark: Mark | None = None,
     ) -> Blobs:
         """Blobs in a folder, which is made if needed.
 
@@ -85,39 +90,31 @@ class Blobs:
         with _disk_errors(folder, "making the folder of blobs"):
             folder.mkdir(parents=True, exist_ok=True)
         store = LocalStore(folder, automatic_cleanup=False)
-        return cls(store, touch, folder=folder, reserve_bytes=reserve_bytes)
+        return cls(store, touch, folder=folder, reserve_bytes=reserve_bytes, mark=mark)
 
     def touched_by(self, touch: Touch) -> Blobs:
         """The same blobs, where another one is told of what is stored."""
-        return Blobs(self._store, touch, folder=self._folder, reserve_bytes=self._reserve_bytes)
+        return Blobs(
+            self._store, touch,
+            folder=self._folder, reserve_bytes=self._reserve_bytes, mark=self._mark,
+        )  # fmt: skip
 
-    def claim(self, database: str) -> None:
-        """Notes which database the blobs belong to; blocks.
+    def _check_place(self) -> None:
+        """Looks for the folder's mark; blocks.
 
         Raises:
-            EdgeconvError: BLOBS_ELSEWHERE when they belong to another one.
+            EdgeconvError: DISK_FAILED.
         """
-        with _disk_errors(self._folder, "noting whose blobs these are"):
-            with suppress(AlreadyExistsError):
-                obstore.put(self._store, _OWNER, database.encode(), mode="create")
-            found = bytes(obstore.get(self._store, _OWNER).bytes()).decode(errors="replace")
-        if found != database:
-            raise EdgeconvError(
-                Reason.BLOBS_ELSEWHERE,
-                f"The blobs{f' in {str(self._folder)!r}' if self._folder else ''} belong to"
-                " another database, so nothing of them is removed.",
-                fix="Give each database a folder of blobs of its own, and run `edgeconv gc` with"
-                " the server of the database that they belong to.",
-                found=found,
-                expected=database,
-            )
+        if self._folder is not None and self._mark is not None:
+            check_still_there(self._folder, self._mark)
 
     def check_room(self, needed_bytes: int) -> None:
         """Refuses what will not fit, before it is sent; blocks.
 
         Raises:
-            EdgeconvError: DISK_FULL.
+            EdgeconvError: DISK_FULL; DISK_FAILED where the folder was lost.
         """
+        self._check_place()
         free = self.free_bytes()
         if free is not None and free < needed_bytes + self._reserve_bytes:
             raise disk_full(
@@ -214,15 +211,25 @@ class Blobs:
         )
 
     def holds(self, digest: str) -> bool:
-        """Whether there is a blob of that digest; blocks."""
+        """Whether there is a blob of that digest; blocks.
+
+        Raises:
+            EdgeconvError: DISK_FAILED where the folder was lost.
+        """
         try:
             obstore.head(self._store, _path(digest))
         except FileNotFoundError:
+            self._check_place()
             return False
         return True
 
     def sizes(self) -> dict[str, int]:
-        """Every blob that is stored, digest → bytes; blocks."""
+        """Every blob that is stored, digest → bytes; blocks.
+
+        Raises:
+            EdgeconvError: DISK_FAILED where the folder was lost.
+        """
+        self._check_place()
         found: dict[str, int] = {}
         for page in obstore.list(self._store, _TOP):
             for entry in page:
@@ -250,9 +257,15 @@ class Blobs:
         return None if self._folder is None else shutil.disk_usage(self._folder).free
 
     def remove(self, digest: str) -> None:
-        """Removes a blob, which may be gone already; blocks."""
-        with suppress(FileNotFoundError):
+        """Removes a blob, which may be gone already; blocks.
+
+        Raises:
+            EdgeconvError: DISK_FAILED where the folder was lost.
+        """
+        try:
             obstore.delete(self._store, _path(digest))
+        except FileNotFoundError:
+            self._check_place()
 
     def unfinished(self, *, before: float) -> list[Path]:
         """Files of writes that were broken off, last changed before a time; blocks.
@@ -374,6 +387,7 @@ class Blobs:
         try:
             found = await obstore.get_async(self._store, _path(part.digest))
         except FileNotFoundError:
+            await asyncio.to_thread(self._check_place)
             raise damaged(part, "it is missing") from None
         if problem := check.problem_of_size(found.meta["size"]):
             await asyncio.to_thread(self._refuse, part, problem)
@@ -397,6 +411,7 @@ class Blobs:
         try:
             found = obstore.get(self._store, _path(part.digest))
         except FileNotFoundError:
+            self._check_place()
             raise damaged(part, "it is missing") from None
         if problem := check.problem_of_size(found.meta["size"]):
             self._refuse(part, problem)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.server.engine.engine import Engine, Job, Standing
+from edgeconv.server.engine.lines import Lines
 from edgeconv.server.store.outages import RETRY_S, outage_of
 
 _LOG = logging.getLogger(__name__)
@@ -48,9 +49,9 @@ class BoundedEngine:
         """As `Engine` says; raises as `resume`."""
         return await self._answered(self.engine.standing())
 
-    async def ahead_of(self, job: Job) -> list[Job]:
+    async def lines(self) -> Lines:
         """As `Engine` says; raises as `resume`."""
-        return await self._answered(self.engine.ahead_of(job))
+        return await self._answered(self.engine.lines())
 
     async def shutdown(self) -> None:
         """As `Engine` says."""

@@ -30,8 +30,10 @@ from dbos import (
 from edgeconv.server.crash_points import CrashPoint, reached
 from edgeconv.server.engine.dbos_process import end, launch
 from edgeconv.server.engine.engine import Job, JobKind, RunJob, Standing
+from edgeconv.server.engine.lines import Lines
 from edgeconv.server.engine.places import Places, Turn
 from edgeconv.server.engine.recent import Recent
+from edgeconv.server.engine.unbegun import Unbegun
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ _TIDY_S = 60.0
 _TIDY_AT_ONCE = 500
 _WORK_END_S = 10.0
 _ROW_S, _ROW_LOOKS = 0.05, 20
+_BEGIN_S = 5.0
+"""Much longer than an attempt takes from the queue to its task; a short one costs an attempt."""
 
 _CANCELLED = (error.DBOSWorkflowCancelledError, error.DBOSAwaitedWorkflowCancelledError)
 
@@ -77,7 +81,8 @@ class DbosEngine:
         self._over = Recent()
         self._cancelled = Recent()
         self._calls: set[asyncio.Task[Any]] = set()
-        self._workflows: set[asyncio.Task[Any]] = set()
+        self._workflows: dict[str, asyncio.Task[Any]] = {}
+        self._unbegun = Unbegun(_BEGIN_S)
         self._closed = False
         self._tidying: asyncio.Task[None] | None = None
 
@@ -143,19 +148,15 @@ class DbosEngine:
             Standing(
                 _job_of(row),
                 "" if row.status == "ENQUEUED" else row.executor_id or "",
-                row.status == "ENQUEUED" and _version_of(row) < VERSION,
+                outdated=row.status == "ENQUEUED" and _version_of(row) < VERSION,
+                lost=self._is_lost(row),
             )
             for row in await self._in_order()
         ]
 
-    async def ahead_of(self, job: Job) -> list[Job]:
+    async def lines(self) -> Lines:
         """As `Engine` says."""
-        rows = [row for row in await self._in_order() if _job_of(row).kind is job.kind]
-        queued = [_job_of(row) for row in rows if self._waits(row)]
-        if job not in queued:
-            return []
-        running = [_job_of(row) for row in rows if not self._waits(row)]
-        return [*running, *queued[: queued.index(job)]]
+        return Lines.of([(_job_of(row), self._waits(row)) for row in await self._in_order()])
 
     async def shutdown(self) -> None:
         """As `Engine` says."""
@@ -167,7 +168,7 @@ class DbosEngine:
             await _interrupted([self._tidying])
         await _interrupted([task for _, task in self._tasks.values()])
         # DBOS ends without waiting for what runs of its own, which would go on without it.
-        if at_work := self._calls | self._workflows:
+        if at_work := self._calls.union(self._workflows.values()):
             await asyncio.wait(at_work, timeout=_WORK_END_S)
         # It had put its threads in the place of the loop's, and ends them.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
@@ -195,10 +196,24 @@ class DbosEngine:
             for job in jobs:
                 if job in known or self._closed:
                     continue
-                if job in left:
-                    # A new attempt, so that the executor that left it stops, should it live.
-                    await DBOS.cancel_workflows_async(left[job])
+                if not await self._taken_from(left.get(job, [])):
+                    continue
                 await (self._begin if self._embedded else self._enqueue)(job, _FRONT)
+
+    async def _taken_from(self, left: list[str]) -> bool:
+        """Ends attempts, so that there can be a new one; False when one of them begins here."""
+        # Of those that were lost: the dispatch of one may only be slow. Nothing may come between
+        # this look and the note, without which it would begin beside the new attempt.
+        if any(self._has(attempt) for attempt in left):
+            return False
+        self._cancelled.note(left)
+        for attempt in left:
+            if attempt in self._unbegun:
+                _LOG.warning("%s was lost before it began, and is queued again", attempt)
+        if left:
+            # The executor that left it stops, should it live.
+            await DBOS.cancel_workflows_async(left)
+        return True
 
     async def _cancel(self, job: Job) -> None:
         here = [attempt for attempt, (mine, _) in self._tasks.items() if mine == job]
@@ -230,6 +245,9 @@ class DbosEngine:
         if self._closed:
             return []
         rows = await self._to_its_end(self._rows())
+        self._unbegun.see(
+            row.workflow_id for row in rows if self._is_ours(row) and not self._has(row.workflow_id)
+        )
         return sorted(rows, key=lambda row: (self._waits(row), _rank_of(row.workflow_id)))
 
     def _waits(self, row: WorkflowStatus) -> bool:
@@ -241,7 +259,19 @@ class DbosEngine:
     def _will_be_run(self, row: WorkflowStatus) -> bool:
         if row.status == "ENQUEUED":
             return _version_of(row) >= VERSION
-        return row.executor_id == self._executor
+        return self._is_ours(row) and not self._is_lost(row)
+
+    def _is_ours(self, row: WorkflowStatus) -> bool:
+        return row.status == "PENDING" and row.executor_id == self._executor
+
+    def _is_lost(self, row: WorkflowStatus) -> bool:
+        """Whether it stands as ours, and never began here."""
+        attempt = row.workflow_id
+        return self._is_ours(row) and attempt in self._unbegun and not self._has(attempt)
+
+    def _has(self, attempt: str) -> bool:
+        """Whether it waits for its place here or is at work."""
+        return attempt in self._turns or attempt in self._workflows
 
     async def _begin(self, job: Job, side: int) -> None:
         attempt = self._new_attempt(job, side)
@@ -325,7 +355,7 @@ class DbosEngine:
         """Called by a workflow, in the task that DBOS made for it and does not wait for."""
 
         def forget(task: asyncio.Task[Any]) -> None:
-            self._workflows.discard(task)
+            self._workflows.pop(attempt, None)
             self._cancelled.drop(attempt)
             # It may have been cancelled before it came to its work.
             if turn := self._turns.pop(attempt, None):
@@ -337,7 +367,7 @@ class DbosEngine:
 
         task = asyncio.current_task()
         assert task is not None
-        self._workflows.add(task)
+        self._workflows[attempt] = task
         task.add_done_callback(forget)
 
     async def _to_its_end(self, call: Coroutine[Any, Any, R]) -> R:

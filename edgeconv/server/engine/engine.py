@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from edgeconv.server.engine.lines import Lines
 
 
 class JobKind(StrEnum):
@@ -30,11 +33,13 @@ class Standing:
     Attributes:
         executor: Who runs it or is to run it; "" while any executor may take it.
         outdated: Whether none that is as new as this one will take it off the queue.
+        lost: Whether it stands as this executor's and is not: the answer to its taking was lost.
     """
 
     job: Job
     executor: str
     outdated: bool = False
+    lost: bool = False
 
 
 RunJob = Callable[[Job], Awaitable[None]]
@@ -60,15 +65,12 @@ class Engine(Protocol):
         """All jobs that have not ended, on whatever executor, in the order they are begun."""
         ...
 
-    async def ahead_of(self, job: Job) -> list[Job]:
-        """What must begin or end before a queued job begins, in the order it was started.
-
-        Empty for a job that runs or is not known.
-        """
+    async def lines(self) -> Lines:
+        """What runs and what waits behind it; reads all that stands, as `standing` does."""
         ...
 
     async def resume(self, jobs: Sequence[Job]) -> None:
-        """Queues what a dead executor left, in that order and in front of the others.
+        """Queues what a dead executor left or what was lost, in that order, before the others.
 
         What is queued, or runs on this executor, stays where it is. What stands as running on
         another one, or is queued for an older version, is taken from it.

@@ -188,7 +188,7 @@ class _Job:
         self._keys[step.id] = key
         come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
         if come.reused and not await self._is_stored(come.output):
-            await self._tools.store.steps.forget(key)
+            await self._tools.store.steps.forget(key, come.owner, come.token)
             come = await once(self._tools, key, step.id, lambda: self._make(step, inputs))
         return come
 
@@ -300,9 +300,9 @@ class _Job:
             if any(part.digest == digest for file in come.output.files for part in file.parts)
         ]
         for step in damaged:
-            await self._tools.store.steps.forget(self._keys[step])
+            come = self._done.pop(step)
+            await self._tools.store.steps.forget(self._keys[step], come.owner, come.token)
             reached(CrashPoint.RESULT_FORGOTTEN)
-            del self._done[step]
         return bool(damaged)
 
     def _reference_files(self) -> dict[str, FileRecord]:

@@ -21,10 +21,12 @@ _LOOK_AGAIN_S = 2.0
 
 @dataclass(frozen=True)
 class StepCome:
-    """A step's result, and whether it was known."""
+    """A step's result, whether it was known, and under which claim it was made."""
 
     output: StepOutput
     reused: bool
+    owner: str
+    token: int
 
 
 async def once(
@@ -59,14 +61,14 @@ async def once(
     try:
         found = await claimed()
         if isinstance(found, StepDone):
-            return StepCome(found.output, True)
+            return StepCome(found.output, True, found.owner, found.token)
         reached(CrashPoint.STEP_CLAIMED)
         output = await make()
         if not await tools.store.steps.finish(key, tools.executor, found.token, output):
             raise asyncio.CancelledError
         held.clear()
         reached(CrashPoint.STEP_RECORDED)
-        return StepCome(output, False)
+        return StepCome(output, False, tools.executor, found.token)
     finally:
         for token in held:
             await _to_the_end(tools.store.steps.release(key, tools.executor, token))

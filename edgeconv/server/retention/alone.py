@@ -10,7 +10,7 @@ from pathlib import Path
 from edgeconv.base.errors import EdgeconvError, Reason
 from edgeconv.base.state_folder import locked
 from edgeconv.server.blobs.blobs import Blobs
-from edgeconv.server.blobs.identity import check_identity, identity_of
+from edgeconv.server.blobs.ownership import claim_folder
 from edgeconv.server.retention.blob_check import check_blobs
 from edgeconv.server.retention.collector import Collector, Tell
 from edgeconv.server.rpc.storage import checked_message, collected_message
@@ -35,7 +35,7 @@ async def collect_alone(
 
     Raises:
         EdgeconvError: STATE_LOCKED, STATE_UNWRITABLE; NOT_FOUND where there is no database;
-            BLOBS_ELSEWHERE where that does not know the folder of blobs.
+            BLOBS_ELSEWHERE where the folder of blobs is not that database's.
     """
     async with _opened(state, blobs) as collector:
         outcome = await collector.collect(
@@ -67,9 +67,8 @@ async def _opened(state: Path, blobs_folder: Path | None) -> AsyncIterator[Colle
         store = await Store.open(database_url("", folder.database), touch=lambda topics: None)
         try:
             place = blobs_folder or folder.blobs
-            found = await asyncio.to_thread(identity_of, place)
-            check_identity(place, found, await store.installation.blobs(found))
-            blobs = Blobs.local(place, store.retention.toucher())
+            mark = await claim_folder(place, store.installation)
+            blobs = Blobs.local(place, store.retention.toucher(), mark=mark)
             yield Collector(store, blobs, folder.scratch, grace_ns=0)
         finally:
             await store.close()

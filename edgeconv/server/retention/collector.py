@@ -104,12 +104,8 @@ class Collector:
                 used for so long; None is at no age.
             cap_bytes: More of them go, least recently used first, until blobs take no more.
             dry_run: Only tells what would go.
-
-        Raises:
-            EdgeconvError: BLOBS_ELSEWHERE when the blobs are those of another database.
         """
         # In this order: a reference that comes after it touches its blob, which shows.
-        await self.claim()
         now_ns = await self.store.retention.now_ns()
         sizes = await asyncio.to_thread(self.blobs.sizes)
         await self._adopt(sizes)
@@ -128,15 +124,6 @@ class Collector:
         await asyncio.to_thread(_remove_leftovers, leftovers)
         reached(CrashPoint.STORE_COLLECTED)
         return _outcome(decision, stored, retired, gone, policy, leftovers)
-
-    async def claim(self) -> None:
-        """Makes sure that no other database uses the blobs: what that one refers to would go.
-
-        Raises:
-            EdgeconvError: BLOBS_ELSEWHERE.
-        """
-        database = await self.store.installation.identity()
-        await asyncio.to_thread(self.blobs.claim, database)
 
     async def _adopt(self, sizes: Mapping[str, int]) -> None:
         """Blobs without a row: of a write that was broken off, or put there by hand."""

@@ -45,12 +45,17 @@ class CallLimits:
     inspections: int = _limit(
         1000, "Model versions that wait for inspection or are inspected; as many datasets."
     )
+    storage: int = _limit(8, "Collections of blobs and checks of them.")
     line: int = _limit(256, "Calls of one kind that wait for their turn.")
     line_s: float = _limit(2.0, "Seconds that a call waits for its turn.")
     idle_s: float = _limit(
         60.0, "Seconds that a caller may leave the server waiting for bytes, or bytes lying."
     )
-    call_s: float = _limit(60.0, "Seconds that a call may take.")
+    call_s: float = _limit(
+        60.0,
+        "Seconds that a call may take. What is read as it comes has no such limit: watches,"
+        " files, collections and checks of blobs.",
+    )
     transfer_s: float = _limit(
         600.0, "Seconds that an upload may take, or a call that digests what was sent."
     )

@@ -15,10 +15,10 @@ from edgeconv.server.rpc.device_selectors import check_matched
 from edgeconv.server.rpc.fields import fill_page, page_size, page_start, refuse, request_of
 from edgeconv.server.rpc.new_conversion import prepare_conversion
 from edgeconv.server.rpc.service_tools import ServiceTools
+from edgeconv.server.rpc.waiting_words import FRESH_S, Place, WaitingWords
 from edgeconv.v1 import conversions_pb2, conversions_pb2_grpc
 
-_QUEUE = "queue"
-"""The subject of what is said of a conversion that has not begun."""
+_QUEUED = conversions_pb2.CONVERSION_STATE_QUEUED
 
 
 class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
@@ -26,6 +26,7 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
 
     def __init__(self, tools: ServiceTools) -> None:
         self._tools = tools
+        self._waiting = WaitingWords(tools.engine, tools.progress)
 
     async def CreateConversion(
         self, request: conversions_pb2.CreateConversionRequest, context: Any
@@ -72,7 +73,10 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
     ) -> AsyncIterator[conversions_pb2.WatchConversionResponse]:
         """Streams what happened and happens, until the end."""
         (conversion,) = parse_name(request.name, "conversions/*")
-        await self._view(conversion)
+        job = conversion_of(conversion)
+        queued = (await self._view(conversion)).state == _QUEUED
+        # Of one that has begun it is asked, too: when its server died, it waits again.
+        place = Place.WAITS
         # Tells a client that comes back after a loss, though there may be no news.
         await context.send_initial_metadata(())
         if request.after_sequence < 0:
@@ -87,16 +91,22 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
                     )
                 for event in events:
                     sequence = event.sequence
-                    yield conversions_pb2.WatchConversionResponse(event=messages.event(event))
+                    message = messages.event(event)
+                    if message.HasField("state_changed"):
+                        queued = message.state_changed.state == _QUEUED
+                    yield conversions_pb2.WatchConversionResponse(event=message)
                 if ended:
                     return
-                await self._tell_wait(conversion)
+                if queued or place is Place.WAITS:
+                    place = await self._waiting.tell(job)
                 for now in self._tools.progress.since(request.name, told):
                     told = now.count
                     message = messages.progress(now, self._tools.clock.now_ns())
                     yield conversions_pb2.WatchConversionResponse(event=message)
                 if not events:
-                    await watch.wait(self._tools.gates.look_again_s())
+                    # What the queues were not seen to have is in them the next time.
+                    unseen = queued and place is Place.UNKNOWN
+                    await watch.wait(FRESH_S if unseen else self._tools.gates.look_again_s())
 
     async def CancelConversion(
         self, request: conversions_pb2.CancelConversionRequest, context: Any
@@ -106,17 +116,6 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         await to_its_end(self._cancel(conversion))
         return conversions_pb2.CancelConversionResponse(conversion=await self._view(conversion))
 
-    async def _tell_wait(self, conversion: str) -> None:
-        """Says behind what a queued conversion waits, as it is now."""
-        job = conversion_of(conversion)
-        ahead = await self._tools.engine.ahead_of(job)
-        if not ahead:
-            self._tools.progress.forget(job.resource, _QUEUE)
-            return
-        more = f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
-        words = f"waiting for {ahead[0].resource}{more} to end"
-        self._tools.progress.say(job.resource, _QUEUE, -1.0, words)
-
     async def _cancel(self, conversion: str) -> None:
         await self._tools.store.conversions.cancel(conversion)
         reached(CrashPoint.CONVERSION_CANCELLED)
@@ -124,7 +123,7 @@ class ConversionService(conversions_pb2_grpc.ConversionServiceServicer):
         job = conversion_of(conversion)
         await self._tools.engine.cancel(job)
         reached(CrashPoint.JOB_CANCELLED)
-        self._tools.progress.forget(job.resource, _QUEUE)
+        self._waiting.forget(job)
 
     async def _view(self, conversion: str) -> conversions_pb2.Conversion:
         view = await self._tools.store.conversions.view(conversion)

@@ -134,7 +134,8 @@ class Edge(grpc.aio.ServerInterceptor):
                     raise EdgeconvError(
                         Reason.TIME_EXCEEDED,
                         f"The call took longer than {longest_s:g} s, and was ended.",
-                        fix="Ask for less at a time, or call again when the server has less to do.",
+                        fix="Call again when the server has less to do. Of a list, ask for"
+                        " smaller pages.",
                         limit_s=longest_s,
                     ) from None
 

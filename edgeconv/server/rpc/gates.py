@@ -120,6 +120,7 @@ class Gates:
         lists = gate("lists", "pages of lists", limits.lists, 1.0)
         # Apart from those of people, so that a crowd of these keeps no agent from its lease.
         agents = gate("agents", "calls of agents", limits.agents, 2.0)
+        storage = gate("storage", "collections and checks", limits.storage, 5.0)
         self._by_method = {
             "UploadPart": uploads,
             "UploadResult": gate("uploads", "uploads of agents", limits.uploads, 2.0),
@@ -134,6 +135,8 @@ class Gates:
             "ListBenchmarks": lists,
             "ListDevices": lists,
             "Synchronize": agents,
+            "CollectGarbage": storage,
+            "CheckBlobs": storage,
             # Of gRPC's own services.
             "Check": gate("calls", "health checks", limits.calls, 1.0),
             "Watch": gate("calls", "watches of health", limits.calls, 1.0),
@@ -178,7 +181,7 @@ class Gates:
 _ENDLESS = frozenset(
     {
         "WatchModelVersion", "WatchDataset", "WatchConversion", "DownloadFile", "FetchFile",
-        "Watch", "ServerReflectionInfo",
+        "CollectGarbage", "CheckBlobs", "Watch", "ServerReflectionInfo",
     }
 )  # fmt: skip
 _LONG = frozenset({"UploadPart", "UploadResult", "CreateModelVersion", "CreateDataset"})

@@ -14,7 +14,7 @@ from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.living import check_lives
 from edgeconv.server.store.quota import Quota
-from edgeconv.server.store.requests import Request, earlier_result, remember_result
+from edgeconv.server.store.requests import Request, earlier_result, gone, remember_result
 from edgeconv.server.store.tables import datasets as table
 
 
@@ -37,12 +37,15 @@ class Datasets:
         """A new dataset, or the one that the same call made before; whether it is new.
 
         Raises:
-            EdgeconvError: ALREADY_EXISTS when the name is taken; LIMIT_REACHED when there is
-                no room for one more to inspect; PART_MISSING as in `hold`.
+            EdgeconvError: NOT_FOUND when that one was deleted; ALREADY_EXISTS when the name is
+                taken; LIMIT_REACHED when there is no room for one more to inspect;
+                PART_MISSING as in `hold`.
         """
         query = sa.select(table).where(table.c.dataset == dataset)
         found = tx.row(query)
-        if earlier_result(tx, request) is not None and found is not None:
+        if earlier_result(tx, request) is not None:
+            if found is None:
+                raise gone(f"datasets/{dataset}")
             return DatasetRecord.model_validate(found), False
         if found is not None:
             raise EdgeconvError(

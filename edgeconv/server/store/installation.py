@@ -29,8 +29,14 @@ class Installation:
         return str(known["value"])
 
     @transaction
-    def blobs(self, tx: Transaction, found: str) -> str:
-        """The identity of the folder that its files lie in; `found` becomes it, if it has none."""
+    def known_blobs(self, tx: Transaction) -> str:
+        """The name of the folder that its files lie in; empty when it has none yet."""
+        known = tx.row(sa.select(installation).where(installation.c.name == _BLOBS))
+        return str(known["value"]) if known else ""
+
+    @transaction
+    def keep_blobs(self, tx: Transaction, found: str) -> str:
+        """The name of the folder that its files lie in; `found` becomes it, if it has none."""
         insert_new(tx, installation, {"name": _BLOBS, "value": found})
         known = tx.row(sa.select(installation).where(installation.c.name == _BLOBS))
         assert known is not None

@@ -13,7 +13,7 @@ from edgeconv.server.store.blob_rows import hold
 from edgeconv.server.store.database import Database, Transaction, transaction
 from edgeconv.server.store.living import check_lives
 from edgeconv.server.store.quota import Quota
-from edgeconv.server.store.requests import Request, earlier_result, remember_result
+from edgeconv.server.store.requests import Request, earlier_result, gone, remember_result
 from edgeconv.server.store.tables import model_versions as table
 
 
@@ -35,13 +35,16 @@ class ModelVersions:
         """A new version, or the one that the same call made before; whether it is new.
 
         Raises:
-            EdgeconvError: LIMIT_REACHED when there is no room for one more to inspect;
-                PART_MISSING as in `hold`.
+            EdgeconvError: NOT_FOUND when that one was deleted; LIMIT_REACHED when there is no
+                room for one more to inspect; PART_MISSING as in `hold`.
         """
         if earlier := earlier_result(tx, request):
             found = tx.row(sa.select(table).where(table.c.seq == int(earlier)))
-            if found is not None:
-                return _record(found), False
+            if found is None:
+                raise gone(f"models/{model}")
+            if found["deleted"]:
+                raise gone(f"models/{model}/versions/{found['version']}")
+            return _record(found), False
         if quota is not None:
             quota.check(tx, table.c.state, ("inspecting",))
         hold(tx, files)

@@ -47,6 +47,16 @@ def earlier_result(tx: Transaction, request: Request) -> str | None:
     return str(found["result"])
 
 
+def gone(name: str) -> EdgeconvError:
+    """What a call is told that made something which has been deleted since."""
+    return EdgeconvError(
+        Reason.NOT_FOUND,
+        f"This call made {name!r} before, and that has been deleted since.",
+        fix="To make it anew, call with another request_id.",
+        name=name,
+    )
+
+
 def remember_result(tx: Transaction, request: Request, result: str) -> None:
     """Keeps the name of what a call made."""
     if request.request_id:

@@ -23,9 +23,11 @@ MAX_LOST_RUNS = 3
 
 @dataclass(frozen=True)
 class StepDone:
-    """The step's result is known."""
+    """The step's result is known, and under which claim it was made."""
 
     output: StepOutput
+    owner: str
+    token: int
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,13 @@ class Steps:
             .returning(steps.c.token, steps.c.lost_runs)
         )
         if claimed is None:
-            row = tx.row(sa.select(steps.c.output).where(steps.c.key == key))
+            row = tx.row(
+                sa.select(steps.c.output, steps.c.owner, steps.c.token).where(steps.c.key == key)
+            )
             if row is not None and row["output"] is not None:
                 tx.execute(sa.update(steps).where(steps.c.key == key).values(used_ns=tx.now_ns))
-                return StepDone(StepOutput.model_validate(row["output"]))
+                output = StepOutput.model_validate(row["output"])
+                return StepDone(output, row["owner"], row["token"])
             return StepBusy()
         if claimed["lost_runs"] >= MAX_LOST_RUNS:
             tx.execute(sa.update(steps).where(steps.c.key == key).values(lost_runs=0, state="new"))
@@ -127,18 +132,23 @@ class Steps:
         tx.changed.add(f"steps/{key}")
 
     @transaction
-    def forget(self, tx: Transaction, key: str) -> None:
-        """Drops a result, because its files are damaged; it will be made again."""
+    def forget(self, tx: Transaction, key: str, owner: str, token: int) -> None:
+        """Drops a result, because its files are damaged; it will be made again.
+
+        Only the one that was made under that claim: another job may have found it damaged, too,
+        and have made it again since.
+        """
         tx.execute(
             sa.update(steps)
-            .where(steps.c.key == key, steps.c.state == "done")
+            .where(_claimed(key, owner, token), steps.c.state == "done")
             .values(state="new", output=None, changed_ns=tx.now_ns)
         )
         tx.changed.add(f"steps/{key}")
 
 
 def _held(key: str, owner: str, token: int) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        steps.c.key == key, steps.c.owner == owner, steps.c.token == token,
-        steps.c.state == "running",
-    )  # fmt: skip
+    return sa.and_(_claimed(key, owner, token), steps.c.state == "running")
+
+
+def _claimed(key: str, owner: str, token: int) -> sa.ColumnElement[bool]:
+    return sa.and_(steps.c.key == key, steps.c.owner == owner, steps.c.token == token)

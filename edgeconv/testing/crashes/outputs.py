@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from edgeconv.server.records import StepOutput
 from edgeconv.server.store import tables
+from edgeconv.server.store.store import Store
 
 _TIMES = ("wall_ns", "peak_memory_bytes")
 
@@ -141,11 +142,38 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[s
     return words
 
 
-def damaged_blobs(stored: Stored, blobs: Path) -> list[str]:
-    """Digests of results whose bytes are missing or others; blocks."""
-    return sorted(
-        digest for digest in digests_of(stored.steps) if _digest_of(blobs, digest) != digest
-    )
+async def held_digests(url: str) -> dict[str, str]:
+    """Every blob that something in a store refers to, with what does, as retention reads it:
+    uploads, datasets, results, artifacts, and what devices sent."""
+    store = await Store.open(url, touch=lambda topics: None)
+    try:
+        return {
+            digest: f"{holder.id.kind.value} {holder.id.name}"
+            async for page in store.retention.holders()
+            for holder in page
+            if not holder.deleted
+            for digest in holder.digests
+        }
+    finally:
+        await store.close()
+
+
+def sent_by_devices(stored: Stored) -> dict[str, str]:
+    """Digest → whose it is, of the files of one part that ended benchmarks say were sent for
+    them: whatever retention knows of these, they are to be there."""
+    collected = {row["id"] for row in stored.conversions if row["collected_ns"]}
+    found = {}
+    for row in stored.benchmarks:
+        found[row["record_digest"]] = f"the record of benchmark {row['id']}"
+        if row["conversion"] not in collected:
+            found[row["outputs_digest"]] = f"the outputs of benchmark {row['id']}"
+    found.pop("", None)
+    return found
+
+
+def damaged_blobs(digests: Iterable[str], blobs: Path) -> list[str]:
+    """Those whose bytes are missing or others; blocks."""
+    return sorted(digest for digest in digests if _digest_of(blobs, digest) != digest)
 
 
 def digests_of(steps: Iterable[Row]) -> set[str]:

@@ -1,5 +1,5 @@
-"""What happens to a store from outside: blobs rot, time goes by, and plans are of another
-version."""
+"""What happens to a store from outside: blobs rot, time goes by, plans are of another version,
+and connections break."""
 
 from __future__ import annotations
 
@@ -66,6 +66,20 @@ def spoil_plan(url: str, conversion: str) -> None:
             .values(plan={"steps": "of another version"})
         )
     engine.dispose()
+
+
+def cut_connections(url: str) -> int:
+    """Ends all connections of others to a PostgreSQL database, and says how many. Blocks."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        ended = connection.execute(
+            sa.text(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        ).scalar_one()
+    engine.dispose()
+    return int(ended)
 
 
 def state_of(url: str, conversion: str) -> str:

@@ -41,12 +41,20 @@ from edgeconv.testing.crashes.outputs import (
     Stored,
     blob_path,
     damaged_blobs,
+    held_digests,
     job_outputs,
+    sent_by_devices,
     step_outputs,
 )
 from edgeconv.testing.crashes.reach import Reach
 from edgeconv.testing.crashes.servers import Death, Kill, Servers
-from edgeconv.testing.crashes.store_edits import age, damage_artifact, spoil_plan, state_of
+from edgeconv.testing.crashes.store_edits import (
+    age,
+    cut_connections,
+    damage_artifact,
+    spoil_plan,
+    state_of,
+)
 from edgeconv.testing.quick_steps import WITHOUT_PAUSES, read_journal
 
 CALLERS = 3
@@ -67,6 +75,8 @@ _COLLECTS = (
     CrashPoint.BLOB_REMOVED,
     CrashPoint.STORE_COLLECTED,
 )
+_CUT_EACH = 3
+"""Before every so manieth death all connections of a shared database are cut, too."""
 _DRAIN_S = 300.0
 _LOOK_S = 0.05
 
@@ -82,6 +92,8 @@ class Outcome:
         elsewhere_s: From each death until a step that was under way is begun again.
         kills_s: What each kill took, with what had to be done before it and was to recover
             after it.
+        cuts: How many connections to the database were cut, each time that all were.
+        held: How many blobs something refers to, whose bytes were all read.
     """
 
     stored: Stored
@@ -90,6 +102,8 @@ class Outcome:
     findings: Findings
     elsewhere_s: list[float]
     kills_s: list[float]
+    cuts: list[int]
+    held: int
 
 
 class Trial:
@@ -125,6 +139,7 @@ class Trial:
         self._caller = Caller(self._reach, folder)
         self._agent = TirelessAgent(self._reach)
         self._real = real_steps
+        self._shared = bool(database)
         self._feeders_wanted = CALLERS if feed else 0
         self._feeders: list[asyncio.Task[None]] = []
         self._ends = asyncio.Event()
@@ -135,6 +150,7 @@ class Trial:
         self._aged: list[Aged] = []
         self._deaths: list[Death] = []
         self._kills_s: list[float] = []
+        self._cuts: list[int] = []
         self._led: list[asyncio.Task[None]] = []
 
     async def run(self, kills: Sequence[Kill]) -> Outcome:
@@ -197,6 +213,9 @@ class Trial:
 
         async def lead() -> None:
             self._led.append(asyncio.create_task(self._lead(number, kill)))
+            if self._shared and number % _CUT_EACH == 0:
+                cut = await asyncio.to_thread(cut_connections, self._servers.url)
+                self._cuts.append(cut)
 
         return await self._servers.live(kill, lead)
 
@@ -270,8 +289,9 @@ class Trial:
             )
         for left in servers.orphans:
             findings.orphans += await left
-        bad = await asyncio.to_thread(damaged_blobs, stored, servers.blobs)
-        findings.missing += [f"the bytes of {digest}" for digest in bad]
+        held = sent_by_devices(stored) | await held_digests(servers.url)
+        bad = await asyncio.to_thread(damaged_blobs, held, servers.blobs)
+        findings.missing += [f"the bytes of {digest} of {held[digest]}" for digest in bad]
         findings.unfinished += [
             f"the events of {name} came as {told}"
             for name, told in self._caller.told.items()
@@ -280,6 +300,7 @@ class Trial:
         return Outcome(
             stored, [job for job in self._jobs if job.name not in self._broken_off],
             self._deaths, findings, elsewhere_s(journal, servers.ended_ns), self._kills_s,
+            self._cuts, len(held),
         )  # fmt: skip
 
 

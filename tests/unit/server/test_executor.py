@@ -34,3 +34,9 @@ def test_what_no_one_knows_is_started() -> None:
 def test_what_waits_for_an_older_version_is_taken_from_its_queue() -> None:
     standing = [Standing(_job("a"), "", outdated=True)]
     assert repairs(standing, set(), [_job("a")]).resume == [_job("a")]
+
+
+def test_what_was_lost_before_it_began_is_taken_up_though_its_executor_lives() -> None:
+    standing = [Standing(_job("a"), "alive", lost=True), Standing(_job("b"), "alive", lost=True)]
+    done = repairs(standing, set(), [_job("a")])
+    assert done == Repairs(cancel=[_job("b")], resume=[_job("a")], start=[])

@@ -17,7 +17,13 @@ from edgeconv.testing.crashes.findings import (
     compare,
     elsewhere_s,
 )
-from edgeconv.testing.crashes.outputs import Aged, Stored, job_outputs, step_outputs
+from edgeconv.testing.crashes.outputs import (
+    Aged,
+    Stored,
+    job_outputs,
+    sent_by_devices,
+    step_outputs,
+)
 from edgeconv.testing.quick_steps import JournalLine
 
 FIRST, SECOND = 100, 200
@@ -221,3 +227,17 @@ def test_work_goes_on_elsewhere_when_a_step_that_was_under_way_begins_again() ->
     assert elsewhere_s(JOURNAL, ENDED_NS) == [1.5]
     assert elsewhere_s(JOURNAL[1:], ENDED_NS) == []
     assert elsewhere_s([_line("a", FIRST, 4)], ENDED_NS) == []
+
+
+def test_what_devices_sent_is_looked_for_also_where_no_row_of_a_file_is_left() -> None:
+    stored = _stored()
+    sent = {"id": "b", "conversion": "c", "record_digest": "r", "outputs_digest": "o"}
+    none = {"id": "n", "conversion": "c", "record_digest": "", "outputs_digest": ""}
+    stored.benchmarks.extend([sent, none])
+    assert sent_by_devices(stored) == {
+        "r": "the record of benchmark b",
+        "o": "the outputs of benchmark b",
+    }
+    # Raw samples are kept, whatever else was collected.
+    stored.conversions[0]["collected_ns"] = 1
+    assert set(sent_by_devices(stored)) == {"r"}
