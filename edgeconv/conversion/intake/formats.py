@@ -17,6 +17,8 @@ _SUFFIXES = (".onnx", ".pt2")
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _TFLITE = b"TFL3"
+_ONNX = b"\x08"
+"""The first field of a model as all exporters write it; protobuf does not ask for that."""
 _HDF5 = b"\x89HDF"
 _GZIP = b"\x1f\x8b"
 _LFS_POINTER = b"version https://"
@@ -66,6 +68,10 @@ def recognise(folder: Path) -> SourceFile:
         raise _unreadable(path, "it is compressed with gzip", "Unpack it first.")
     if head.startswith(_LFS_POINTER):
         raise _unreadable(path, "it is a pointer of Git LFS", "Fetch it with `git lfs pull`.")
+    if path.suffix.lower() == ".pt2" and not head.startswith(_ONNX):
+        raise _unreadable(
+            path, "it is no zip archive, as saved programs are", "Save it with torch.export.save."
+        )
     if len(head) < 8:
         raise _unreadable(path, f"it has only {len(head)} bytes", "Send the whole file.")
     return SourceFile(path, "onnx")

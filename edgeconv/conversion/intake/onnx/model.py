@@ -291,7 +291,10 @@ class _Reader:
         try:
             array = numpy_helper.to_array(proto, base_dir=str(self._folder))
         except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
-            raise broken(name, f"its values can't be read ({first_words(error)})") from error
+            files = [entry.value for entry in proto.external_data if entry.key == "location"]
+            where = f" from {files[0]!r}" if files else ""
+            why = f"its values can't be read{where} ({first_words(error)})"
+            raise broken(name, why) from error
         return np.ascontiguousarray(array).reshape(array.shape)
 
 

@@ -51,6 +51,14 @@ def test_a_bare_pickle_is_unsafe_and_not_read(tmp_path: Path) -> None:
     assert not witness.exists()
 
 
+def test_noise_that_is_called_a_saved_program_is_refused_as_none(tmp_path: Path) -> None:
+    (tmp_path / "model.pt2").write_bytes(bytes(range(200, 255)) * 40)
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "no zip archive" in error.message
+    assert "torch.export.save" in error.fix
+
+
 def test_a_tflite_file_is_refused_with_what_to_send(tmp_path: Path) -> None:
     write_dense_tflite(tmp_path / "model.tflite")
     error = _refusal(tmp_path)

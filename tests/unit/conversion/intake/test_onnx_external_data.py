@@ -84,3 +84,18 @@ def test_a_file_that_is_too_short_says_by_how_much(tmp_path: Path) -> None:
 def test_an_offset_that_is_no_number_is_refused(tmp_path: Path, offset: str) -> None:
     _point(_external(tmp_path), "offset", offset)
     assert _refusal(tmp_path).reason is Reason.MODEL_UNREADABLE
+
+
+def test_values_of_another_size_are_told_with_the_file_they_lie_in(tmp_path: Path) -> None:
+    path = _external(tmp_path)
+    model = onnx.load(str(path), load_external_data=False)
+    for tensor in model.graph.initializer:
+        kept = [each for each in tensor.external_data if each.key != "length"]
+        del tensor.external_data[:]
+        tensor.external_data.extend(kept)
+    path.write_bytes(model.SerializeToString())
+    with (tmp_path / "model.onnx.data").open("ab") as data:
+        data.write(b"123")
+    error = _refusal(tmp_path)
+    assert error.reason is Reason.MODEL_UNREADABLE
+    assert "model.onnx.data" in error.message
