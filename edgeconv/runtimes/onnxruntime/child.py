@@ -8,6 +8,7 @@ starts a thread and looks up a host. Calls and other variables come too late.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ import onnxruntime  # noqa: E402  (the variable must stand before)
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf  # noqa: E402
 
 _LOG_ERRORS_ONLY = 3
+_PLACE_IN_CODE = re.compile(r"/onnxruntime_src/\S+:\d+ (?:[\w:<>,&*~ ]+\([^()]*\)(?: const)?\s*)?")
 _DTYPES = {
     "tensor(float)": DType.FLOAT32,
     "tensor(float16)": DType.FLOAT16,
@@ -69,7 +71,7 @@ def load(path: Path, *, threads: int = 1, spinning: bool = False) -> Session:
         # An empty file is a valid message, without a graph.
         is_empty = path.is_file() and not path.stat().st_size
         damaged = isinstance(fault, InvalidProtobuf) or is_empty
-        refuse(ONNXRUNTIME.title, path.name, "load", words, is_damaged=damaged)
+        refuse(ONNXRUNTIME.title, path.name, "load", _without_places(words), is_damaged=damaged)
     return OnnxRuntimeSession(inner, path.name, threads=threads, spinning=spinning)
 
 
@@ -94,7 +96,7 @@ class OnnxRuntimeSession:
         except Exception as fault:
             # The library has a type of its own for each status, with no common base.
             check_feeds(ONNXRUNTIME.title, self._file, self.inputs, feeds)
-            refuse(ONNXRUNTIME.title, self._file, "run", fault)
+            refuse(ONNXRUNTIME.title, self._file, "run", _without_places(str(fault)))
         return dict(zip(self._output_names, values, strict=True))
 
     def describe(self) -> str:
@@ -108,6 +110,11 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Lets go of the model."""
         self._inner = None
+
+
+def _without_places(words: str) -> str:
+    """What the library says, without the places in its own code."""
+    return _PLACE_IN_CODE.sub("", words)
 
 
 def _spec(file: str, described: Any) -> TensorSpec:
