@@ -40,6 +40,12 @@ class Cluster:
         self.tell(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def drop_databases(self) -> None:
+        """Drops all that `new_database` has made, and ends what is connected to them."""
+        made = "SELECT datname FROM pg_database WHERE datname ~ '^d[0-9]+$'"
+        for (name,) in self.tell(made):
+            self.tell(f"DROP DATABASE {name} WITH (FORCE)")
+
     def tell(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Runs a statement as the cluster's owner; its rows."""
         engine = sa.create_engine(self.url(database), isolation_level="AUTOCOMMIT")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -14,13 +14,16 @@ _numbers = count()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
     """Makes empty databases and gives their URLs."""
 
     def sqlite() -> str:
         return f"sqlite:///{tmp_path / f'{next(_numbers)}.db'}"
 
     if request.param == "sqlite":
-        return sqlite
+        yield sqlite
+        return
     cluster: Cluster = request.getfixturevalue("cluster")
-    return cluster.new_database
+    yield cluster.new_database
+    # A cluster lets few connect, and pools keep what a test has not disposed of.
+    cluster.drop_databases()
