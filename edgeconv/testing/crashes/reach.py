@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 _PAUSE_S = 0.03
 _AT_ONCE = Patience(limit_s=0.0)
+_AWAY = (Reason.SERVER_UNREACHABLE, Reason.DATABASE_UNAVAILABLE)
+"""What passes: a server is killed, or its connections to the database are cut."""
 
 
 class Reach:
@@ -56,7 +58,7 @@ class Reach:
                 ) as client:
                     return await make(client)
             except EdgeconvError as error:
-                if error.reason is not Reason.SERVER_UNREACHABLE:
+                if error.reason not in _AWAY:
                     raise
             await asyncio.sleep(_PAUSE_S)
 
