@@ -196,7 +196,8 @@ def locked(state: Path) -> Iterator[StateFolder]:
     """Makes the folder if needed and holds its lock, as a server does while it runs.
 
     Raises:
-        EdgeconvError: STATE_LOCKED with the process that holds it; STATE_UNWRITABLE; DISK_FULL.
+        EdgeconvError: STATE_LOCKED with the process that holds it; STATE_UNWRITABLE; DISK_FULL,
+            DISK_FAILED.
     """
     make_state_folder(state)
     folder = StateFolder(state)
